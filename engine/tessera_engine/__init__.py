@@ -1,0 +1,1 @@
+"""Tessera's worker: trains mixture-of-experts models on torch.distributed."""

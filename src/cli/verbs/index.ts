@@ -1,0 +1,5 @@
+import type { Verb } from "../context.ts";
+import { completion } from "./completion.ts";
+
+/** Verbs in the order of the help. */
+export const verbs: readonly Verb[] = [completion];

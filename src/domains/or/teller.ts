@@ -1,8 +1,9 @@
 import type { Random } from "../../base/index.ts";
+import { type Language, listText, SERIES_SHAPES, seriesText } from "../../data/index.ts";
 import type { LpModel } from "./lp.ts";
 
 /** What families share: the draft they return, and the tools that turn numbers into varied sentences. */
-export type Language = "en" | "zh";
+export type { Language };
 export type Difficulty = 1 | 2 | 3;
 
 /** A worded problem and its model, before any solver looked at it. */
@@ -79,29 +80,13 @@ export class Teller {
 
   /** "a, b and c" or "a、b和c". */
   list(items: readonly string[]): string {
-    const last = items.at(-1) ?? "";
-    if (items.length < 2) return last;
-    const rest = items.slice(0, -1);
-    return this.language === "en" ? `${rest.join(", ")} and ${last}` : `${rest.join("、")}和${last}`;
+    return listText(this.language, items);
   }
 
-  /** Values beside their names, in one of several shapes; with more than `respectively` allows, names are always said. */
-  series(names: readonly string[], values: readonly (number | string)[], unit = "", bare = true): string {
-    const en = this.language === "en";
-    const shown = values.map((value) => (en ? `${value}${unit ? ` ${unit}` : ""}` : `${value}${unit}`));
-    const shape = this.frame(bare ? ["for", "plain", "bracket", "bare"] : ["for", "plain", "bracket"]);
-    switch (shape) {
-      case "for":
-        return this.list(names.map((name, i) => (en ? `${shown[i]} for ${name}` : `${name}為${shown[i]}`)));
-      case "plain":
-        return names
-          .map((name, i) => (en ? `${name} ${shown[i]}` : `${name}${shown[i]}`))
-          .join(en ? ", " : "、");
-      case "bracket":
-        return this.list(names.map((name, i) => (en ? `${name} (${shown[i]})` : `${name}（${shown[i]}）`)));
-      default:
-        return en ? `${this.list(shown)} respectively` : `依次為${this.list(shown)}`;
-    }
+  /** Values beside their names, in one of several shapes; with `bare` false the names are always said. */
+  series(names: readonly string[], values: readonly (number | string)[], bare = true): string {
+    const shape = this.frame(bare ? SERIES_SHAPES : SERIES_SHAPES.filter((each) => each !== "bare"));
+    return seriesText(this.language, shape, names, values);
   }
 
   /** Sentences put together as this language does. */

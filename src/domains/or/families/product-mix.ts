@@ -108,7 +108,7 @@ export const productMix: Family = {
             en: ["Available: {limits}.", "The supply is {limits}."],
             zh: ["可用量：{limits}。", "供應量為{limits}。"],
           },
-          { limits: teller.series(needs, limit, "", false) },
+          { limits: teller.series(needs, limit, false) },
         ),
       );
     } else {

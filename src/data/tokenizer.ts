@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../base/node.ts";
 import { trainVocabulary, type TrainOptions, type Vocabulary } from "./bpe.ts";
@@ -91,9 +91,12 @@ export class Tokenizer {
     return ids;
   }
 
-  /** Writes `tokenizer.json` and `tokenizer_config.json` as Hugging Face's PreTrainedTokenizerFast reads them. */
   save(folder: string): void {
-    mkdirSync(folder, { recursive: true });
+    for (const [name, content] of Object.entries(this.files())) writeFileAtomic(join(folder, name), content);
+  }
+
+  /** `tokenizer.json` and `tokenizer_config.json` as Hugging Face's PreTrainedTokenizerFast reads them. */
+  files(): Record<string, string> {
     const { tokens, merges, special } = this.vocabulary;
     const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
     const json = {
@@ -144,8 +147,10 @@ export class Tokenizer {
       clean_up_tokenization_spaces: false,
       model_max_length: 1_000_000,
     };
-    writeFileAtomic(join(folder, "tokenizer.json"), `${JSON.stringify(json, null, 1)}\n`);
-    writeFileAtomic(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 1)}\n`);
+    return {
+      "tokenizer.json": `${JSON.stringify(json, null, 1)}\n`,
+      "tokenizer_config.json": `${JSON.stringify(config, null, 1)}\n`,
+    };
   }
 
   /** Reads a `tokenizer.json` that `save` wrote; another kind of tokenizer is refused by name, never half understood. */

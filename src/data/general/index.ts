@@ -1,5 +1,6 @@
 import { Random } from "../../base/index.ts";
 import { sha256 } from "../../base/node.ts";
+import { completionOf, plainOf, promptOf } from "../format.ts";
 import type { Language } from "../phrase.ts";
 import { makeStory } from "./stories.ts";
 import { makeTask } from "./tasks.ts";
@@ -49,3 +50,7 @@ export function produceGeneral(options: {
   }
   return out;
 }
+
+/** The document as training text, marks included. */
+export const generalText = ({ prompt, text }: GeneralDocument): string =>
+  prompt === "" ? plainOf(text) : promptOf(prompt) + completionOf(text);

@@ -1,7 +1,6 @@
 import { parseLp, type Row, valueOf, variablesOf, writeLp, type LpModel } from "./lp.ts";
 import { numbersIn } from "./numbers.ts";
 import type { Solution, Solver } from "./solver.ts";
-import type { Draft } from "./teller.ts";
 
 /**
  * The door between generators and data. It trusts nothing but the text that becomes the training target: that text is parsed,
@@ -28,26 +27,33 @@ export type Rejection =
   | "number-unused";
 
 export type Verdict =
-  | { readonly ok: true; readonly objective: number; readonly answer: string }
+  | { readonly ok: true; readonly objective: number }
   | { readonly ok: false; readonly reason: Rejection; readonly detail: string };
 
 const TOLERANCE = 1e-6;
 
-export async function judge(draft: Draft, solver: Solver): Promise<Verdict> {
-  const answer = writeLp(draft.model);
+/** What a generator hands to the gate: the words, the text of the model, and the numbers of the words that only label or count. */
+export type Candidate = {
+  readonly problem: string;
+  readonly answer: string;
+  readonly labels: readonly number[];
+};
+
+export async function judge(candidate: Candidate, solver: Solver): Promise<Verdict> {
+  const { answer } = candidate;
   const parsed = parseLp(answer);
   if (!parsed.ok) {
     return no(parsed.error.code === "OR_LP_SIZE" ? "too-large" : "unparsable", parsed.error.message);
   }
   if (writeLp(parsed.value) !== answer) return no("not-canonical", answer);
-  const unrecoverable = checkNumbers(draft, parsed.value);
+  const unrecoverable = checkNumbers(candidate, parsed.value);
   if (unrecoverable) return unrecoverable;
   const solution = await solver.solve(answer, { timeLimitSeconds: 2 });
-  return judgeSolution(answer, parsed.value, solution);
+  return judgeSolution(parsed.value, solution);
 }
 
 /** The part of the verdict that looks at the solved model. */
-export function judgeSolution(answer: string, model: LpModel, solution: Solution): Verdict {
+export function judgeSolution(model: LpModel, solution: Solution): Verdict {
   switch (solution.status) {
     case "optimal":
       break;
@@ -62,26 +68,26 @@ export function judgeSolution(answer: string, model: LpModel, solution: Solution
   if (variablesOf(model).every((name) => Math.abs(solution.values[name] ?? 0) < TOLERANCE))
     return no("all-zero", "");
   if (!model.rows.some((row) => binds(row, model, solution.values))) return no("nothing-binds", "");
-  return { ok: true, objective: solution.objective, answer };
+  return { ok: true, objective: solution.objective };
 }
 
 const no = (reason: Rejection, detail: string): Verdict => ({ ok: false, reason, detail });
 
-function checkNumbers(draft: Draft, model: LpModel): Verdict | undefined {
+function checkNumbers(candidate: Candidate, model: LpModel): Verdict | undefined {
   const inModel = new Set<number>();
   for (const { coefficient } of model.objective) if (coefficient !== null) inModel.add(coefficient);
   for (const row of model.rows) {
     inModel.add(Math.abs(row.bound));
     for (const { coefficient } of row.terms) if (coefficient !== null) inModel.add(coefficient);
   }
-  const inText = new Set(numbersIn(draft.problem));
+  const inText = new Set(numbersIn(candidate.problem));
   for (const value of inModel) {
     if (value !== 0 && value !== 1 && !inText.has(value))
       return no("number-missing", `${value} is not in the text`);
   }
   for (const value of inText) {
     // "one unit", "each one": the two smallest numbers are also just words.
-    if (value > 1 && !inModel.has(value) && !draft.labels.includes(value))
+    if (value > 1 && !inModel.has(value) && !candidate.labels.includes(value))
       return no("number-unused", `${value} is not in the model`);
   }
   return undefined;

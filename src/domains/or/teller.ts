@@ -28,15 +28,20 @@ export type Family = {
 export type Pair = { readonly en: string; readonly zh: string };
 export const pair = (en: string, zh: string): Pair => ({ en, zh });
 
-/** Picks frames and remembers which, so that a wording has a name. */
+/**
+ * Picks frames and remembers which, so that a wording has a name. Numbers and names come from `random`, frames from a stream of their own:
+ * the same task can be told again in other words.
+ */
 export class Teller {
   readonly random: Random;
   readonly language: Language;
+  readonly #words: Random;
   readonly #picks: number[] = [];
 
-  constructor(random: Random, language: Language) {
+  constructor(random: Random, language: Language, words: Random) {
     this.random = random;
     this.language = language;
+    this.#words = words;
   }
 
   get wording(): string {
@@ -45,14 +50,14 @@ export class Teller {
 
   /** One of several ways to say a thing, remembered in the wording. */
   frame<T>(frames: readonly T[]): T {
-    const index = this.random.int(0, frames.length - 1);
+    const index = this.#words.int(0, frames.length - 1);
     this.#picks.push(index);
     return frames[index] as T;
   }
 
   /** True with the probability given, remembered in the wording. */
   chance(probability: number): boolean {
-    const yes = this.random.next() < probability;
+    const yes = this.#words.next() < probability;
     this.#picks.push(yes ? 1 : 0);
     return yes;
   }

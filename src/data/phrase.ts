@@ -24,7 +24,7 @@ export function seriesText(
     case "for":
       return listText(
         language,
-        names.map((name, i) => (en ? `${values[i]} for ${name}` : `${name}為${values[i]}`)),
+        names.map((name, i) => (en ? `${values[i]} for ${name}` : `${name}計${values[i]}`)),
       );
     case "plain":
       return names
@@ -37,7 +37,7 @@ export function seriesText(
       );
     case "bare": {
       const shown = listText(language, values.map(String));
-      return en ? `${shown} respectively` : `依次為${shown}`;
+      return en ? `${shown} respectively` : `依次${shown}`;
     }
   }
 }

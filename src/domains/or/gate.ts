@@ -101,13 +101,16 @@ const slackOf = (row: Row): number => TOLERANCE * Math.max(1, Math.abs(row.bound
 function binds(row: Row, model: LpModel, values: Solution["values"]): boolean {
   const slack = Math.abs(activity(row, values) - row.bound);
   if (slack <= slackOf(row)) return true;
+  const up = row.relation === "<=";
   const steps = row.terms.map((each) => {
     const { variable } = each;
-    const full = model.binaries.includes(variable) && (values[variable] ?? 0) > 0.5;
-    if (full) return Number.POSITIVE_INFINITY;
-    return model.binaries.includes(variable) || model.integers.includes(variable)
-      ? Math.abs(valueOf(each))
-      : 0;
+    const binary = model.binaries.includes(variable);
+    if (!binary && !model.integers.includes(variable)) return 0;
+    const value = values[variable] ?? 0;
+    // The step towards the bound: up for positive terms of a <= row, down for those of a >= row.
+    const rises = up === each.sign > 0;
+    const stuck = rises ? binary && value > 0.5 : value < 0.5;
+    return stuck ? Number.POSITIVE_INFINITY : Math.abs(valueOf(each));
   });
   const least = Math.min(...steps);
   return Number.isFinite(least) && slack < least - slackOf(row);

@@ -199,7 +199,7 @@ describe("gate", () => {
     expect(decideGate(compare(200, 20, 100), null)).toMatchObject({ verdict: "inconclusive" });
     expect(decideGate(null, kept)).toMatchObject({ verdict: "inconclusive" });
     expect(decideGate(compare(200, 20, 100), retention(1.02, 1.2)).verdict).toBe("inconclusive");
-    expect(decideGate(compare(200, 20, 100), retention(1.11, 1.2)).verdict).toBe("refused");
+    expect(decideGate(compare(200, 20, 100), retention(1.06, 1.2)).verdict).toBe("refused");
     expect(decideGate(compare(200, 20, 100), retention(Number.NaN, Number.NaN)).verdict).toBe("inconclusive");
   });
 

@@ -18,7 +18,7 @@ export const DEFAULT_POLICY: GatePolicy = {
   minimumItems: 100,
   minimumEffect: 0,
   worthwhileEffect: 0.05,
-  retentionMargin: 0.1,
+  retentionMargin: 0.05,
 };
 
 export type GateVerdict = "passed" | "refused" | "inconclusive";

@@ -1,4 +1,5 @@
 export { compareOutcomes, type Comparison, type Group, GROUPS, type Slice } from "./compare.ts";
+export { type Engine, modelIdentity, pythonEngine } from "./engine.ts";
 export {
   decideGate,
   DEFAULT_POLICY,
@@ -9,6 +10,9 @@ export {
   type GateReason,
   type GateVerdict,
 } from "./gate.ts";
+export { generateAnswers, type GenerateRequest } from "./generate.ts";
+export { readJsonl, toJsonl } from "./jsonl.ts";
+export { type Evaluation, measure, type MeasurePhase, type MeasureRequest } from "./measure.ts";
 export {
   mcnemarExact,
   minimumDetectableEffect,

@@ -144,13 +144,10 @@ function zeroBubbleV(out: Writer, pp: number, micros: number, rank: number): voi
   const down = rank;
   const up = 2 * pp - 1 - rank;
   let [f0, f1, b0, b1] = [0, 0, 0, 0];
-  const forward = (stage: number) => {
-    if (stage === down) f0 < micros && out.add(PASS.forward, down, f0);
-    else f1 < micros && out.add(PASS.forward, up, f1);
-    if (stage === down) f0++;
-    else f1++;
+  const add = (kind: number, stage: number, micro: number) => {
+    if (micro < micros) out.add(kind, stage, micro);
   };
-  const add = (kind: number, stage: number, micro: number) => micro < micros && out.add(kind, stage, micro);
+  const forward = (stage: number) => add(PASS.forward, stage, stage === down ? f0++ : f1++);
   const both = (stage: number) => {
     const micro = stage === down ? b0++ : b1++;
     add(PASS.backwardInput, stage, micro);

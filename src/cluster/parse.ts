@@ -113,6 +113,7 @@ const FRACTIONS = [
   "groupedGemm",
   "attentionForward",
   "attentionBackward",
+  "sparseAttention",
   "memory",
   "lowPrecision",
 ] as const;
@@ -165,7 +166,13 @@ function readDevice(r: Reader, data: unknown, path: string): Device {
 function readEfficiency(r: Reader, data: unknown, path: string, base: Device | undefined): Efficiency {
   const start = (base ?? (findDevice("h100") as Device)).efficiency;
   if (data === undefined) return base ? start : { ...start, origin: "assumed" };
-  const given = r.object(data, path, [...FRACTIONS, "launchMicroseconds", "halfDimension", "origin"]);
+  const given = r.object(data, path, [
+    ...FRACTIONS,
+    "unfused",
+    "launchMicroseconds",
+    "halfDimension",
+    "origin",
+  ]);
   const fractions = Object.fromEntries(
     FRACTIONS.flatMap((key) =>
       given[key] === undefined
@@ -199,6 +206,9 @@ function readEfficiency(r: Reader, data: unknown, path: string, base: Device | u
             unit: "",
           }),
         }),
+    ...(given["unfused"] === undefined
+      ? {}
+      : { unfused: r.number(given["unfused"], `${path}.unfused`, { low: 1, high: 20, unit: "x" }) }),
     ...(origin === undefined ? {} : { origin }),
   };
 }

@@ -10,7 +10,9 @@ const ASSUMED: Efficiency = {
   groupedGemm: 0.55,
   attentionForward: 0.6,
   attentionBackward: 0.5,
+  sparseAttention: 0.4,
   memory: 0.8,
+  unfused: 1,
   launchSeconds: 4e-6,
   halfDimension: 96,
   lowPrecision: 0.7,
@@ -23,7 +25,9 @@ const ASCEND: Efficiency = {
   groupedGemm: 0.6,
   attentionForward: 0.5,
   attentionBackward: 0.36,
+  sparseAttention: 0.25,
   memory: 0.6,
+  unfused: 1.5,
   launchSeconds: 8e-6,
 };
 

@@ -12,8 +12,12 @@ export type Efficiency = {
   readonly groupedGemm: number;
   readonly attentionForward: number;
   readonly attentionBackward: number;
+  /** What gathered (sparse, top-k) attention reaches, as a share of the dense attention's figures. */
+  readonly sparseAttention: number;
   /** Streaming kernels: norms, activations, casts, permutations, optimizer. */
   readonly memory: number;
+  /** Memory traffic of the element-wise code against a fully fused one: 1 when fused, 2 to 4 when eager. */
+  readonly unfused: number;
   /** Seconds a kernel costs before it does any work, as seen by a stream that is kept fed. */
   readonly launchSeconds: number;
   /** Length of a matrix dimension at which half of the large-shape efficiency is lost to tiles and pipelines. */

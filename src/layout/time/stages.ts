@@ -1,0 +1,194 @@
+import type { Cluster } from "../../cluster/index.ts";
+import { messageSeconds } from "../../cluster/index.ts";
+import type { LayerBody, Model } from "../../model/index.ts";
+import { type Layout, type Recompute, stageRank, stageRanks, type Training } from "../layout.ts";
+import type { StageCosts } from "../schedule/index.ts";
+import { hopWires, type StageHome, stageHomes } from "./devices.ts";
+import { embeddingCost, headCost, type LayerContext, type LayerCost, layerCost } from "./layer.ts";
+import { addTerms, commTotal, EXPERT, FIRST_COMM, noTerms, type Terms, TERMS, total } from "./terms.ts";
+import type { Traits } from "./traits.ts";
+
+const BYTES = { float32: 4, bfloat16: 2, fp8: 1 } as const;
+
+/** Terms of one micro-batch through one virtual stage. */
+export type StageTerms = {
+  readonly forward: Terms;
+  readonly backward: Terms;
+  readonly weight: Terms;
+  /** Forward work done again before backward. */
+  readonly recompute: Terms;
+};
+
+/** What time needs of the model and hardware; caches layer costs, so keep one for a whole search. */
+export class StageModel {
+  readonly model: Model;
+  readonly cluster: Cluster;
+  readonly training: Training;
+  readonly traits: Traits;
+  readonly #costs = new Map<string, Map<LayerBody | "embedding" | "head", LayerCost>>();
+  readonly #deviceKeys = new Map<unknown, number>();
+
+  constructor(model: Model, cluster: Cluster, training: Training, traits: Traits) {
+    this.model = model;
+    this.cluster = cluster;
+    this.training = training;
+    this.traits = traits;
+  }
+
+  context(layout: Layout, home: StageHome): LayerContext {
+    const { training, traits, model } = this;
+    const { precision } = training;
+    return {
+      device: home.device,
+      wires: home.wires,
+      hidden: model.hidden,
+      streams: model.streams,
+      tokens: (training.microBatch * training.sequence) / layout.cp,
+      sequence: training.sequence,
+      tp: layout.tp,
+      cp: layout.cp,
+      ep: layout.ep,
+      etp: layout.etp,
+      sequenceParallel: layout.sequenceParallel && layout.tp > 1,
+      contextParallel: layout.contextParallel,
+      format: traits.compute,
+      expertFormat: traits.expertCompute,
+      activationBytes: BYTES[precision.activations],
+      dispatchBytes: BYTES[precision.dispatch],
+      gradientBytes: BYTES[precision.gradients],
+      imbalance: layout.ep > 1 ? traits.imbalance : 1,
+      deduplicate: traits.deduplicate,
+      tensorOverlap: traits.overlapTensor,
+    };
+  }
+
+  /** Cost of a layer body (or the two ends of the model) under a layout, on a stage's hardware. */
+  cost(what: LayerBody | "embedding" | "head", layout: Layout, home: StageHome): LayerCost {
+    let id = this.#deviceKeys.get(home.wires.links);
+    if (id === undefined) {
+      id = this.#deviceKeys.size;
+      this.#deviceKeys.set(home.wires.links, id);
+    }
+    const key = `${home.device.id}/${id}/${layout.tp}/${layout.cp}/${layout.ep}/${layout.etp}/${layout.sequenceParallel}/${layout.contextParallel}`;
+    let known = this.#costs.get(key);
+    if (!known) {
+      known = new Map();
+      this.#costs.set(key, known);
+    }
+    let cost = known.get(what);
+    if (!cost) {
+      const context = this.context(layout, home);
+      cost =
+        what === "embedding"
+          ? embeddingCost(context)
+          : what === "head"
+            ? headCost(
+                this.model.tied
+                  ? { weights: [...this.model.head.weights, ...this.model.embedding.weights.map(asLinear)] }
+                  : this.model.head,
+                this.model.vocabulary,
+                context,
+              )
+            : layerCost(what, context);
+      known.set(what, cost);
+    }
+    return cost;
+  }
+
+  /** Terms of every virtual stage, in order. */
+  stageTerms(layout: Layout, homes: readonly StageHome[] = stageHomes(this.cluster, layout)): StageTerms[] {
+    const last = layout.stages.length - 1;
+    return layout.stages.map((layers, stage) => {
+      const home = homes[stageRank(layout, stage)] as StageHome;
+      const out: StageTerms = { forward: noTerms(), backward: noTerms(), weight: noTerms(), recompute: noTerms() };
+      const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
+      let again = recompute.kind === "full" ? (recompute.layers ?? layers.length) : 0;
+      const add = (cost: LayerCost, times: number) => {
+        addTerms(out.forward, cost.forward, times);
+        addTerms(out.backward, cost.backward, times);
+        addTerms(out.weight, cost.weight, times);
+      };
+      if (stage === 0) add(this.cost("embedding", layout, home), 1);
+      const bodies = new Map<LayerBody, number>();
+      for (const index of layers) {
+        const body = (this.model.layers[index] as Model["layers"][number]).body;
+        bodies.set(body, (bodies.get(body) ?? 0) + 1);
+        if (again > 0) {
+          addTerms(out.recompute, this.cost(body, layout, home).forward);
+          again--;
+        }
+      }
+      for (const [body, count] of bodies) {
+        const cost = this.cost(body, layout, home);
+        add(cost, count);
+        if (recompute.kind === "selective") addTerms(out.recompute, selected(cost, recompute), count);
+      }
+      if (stage === last) {
+        add(this.cost("head", layout, home), 1);
+        for (const { body } of this.training.mtp ? this.model.mtp : []) {
+          const cost = this.cost(body, layout, home);
+          add(cost, 1);
+          add(this.cost("head", layout, home), 1);
+          if (recompute.kind === "full") addTerms(out.recompute, cost.forward);
+        }
+      }
+      return out;
+    });
+  }
+
+  /** Seconds the simulation works with. */
+  costs(layout: Layout, terms: readonly StageTerms[], homes: readonly StageHome[]): StageCosts {
+    const stages = layout.stages.length;
+    const make = (of: (stage: number) => number) => Float64Array.from({ length: stages }, (_, stage) => of(stage));
+    const { traits } = this;
+    const open = (t: Terms) => total(t) - hiddenExpert(t, traits);
+    const comm = (t: Terms) => commTotal(t) - hiddenExpert(t, traits);
+    const at = (stage: number) => terms[stage] as StageTerms;
+    return {
+      forward: make((s) => open(at(s).forward)),
+      backward: make((s) => open(at(s).backward) + total(at(s).weight) + open(at(s).recompute)),
+      weight: make((s) => total(at(s).weight)),
+      forwardComm: make((s) => comm(at(s).forward)),
+      backwardComm: make((s) => comm(at(s).backward) + comm(at(s).recompute)),
+      hop: make((s) => this.hopSeconds(layout, homes, s)),
+      blockingHops: !traits.overlapPipeline,
+      pairSlowdown: traits.overlapSlowdown,
+    };
+  }
+
+  /** Message from virtual stage s to the next; 0 inside a rank. */
+  hopSeconds(layout: Layout, homes: readonly StageHome[], stage: number): number {
+    if (stage + 1 >= layout.stages.length) return 0;
+    const [a, b] = [stageRank(layout, stage), stageRank(layout, stage + 1)];
+    if (a === b) return 0;
+    const { training, model } = this;
+    const cut = layout.sequenceParallel ? layout.tp : 1;
+    const tokens = (training.microBatch * training.sequence) / layout.cp / cut;
+    const bytes = tokens * model.hidden * model.streams * BYTES[training.precision.activations];
+    const wires = hopWires(this.cluster, homes[a] as StageHome, homes[b] as StageHome);
+    return messageSeconds(wires, bytes, Math.abs(a - b) * stageRanks(layout));
+  }
+}
+
+/** Exchange hidden behind other work of the same pass, less the slowdown that hiding causes. */
+export function hiddenExpert(terms: Terms, traits: Traits): number {
+  const expert = terms[EXPERT] as number;
+  const work = total(terms.subarray(0, FIRST_COMM));
+  return Math.min(expert * traits.overlapExpert, work) * (1 - traits.overlapSlowdown);
+}
+
+function selected(cost: LayerCost, recompute: Recompute & { kind: "selective" }): Terms {
+  const sum = noTerms();
+  const wide = new Set(recompute.regions);
+  for (const region of wide) {
+    // A region inside a chosen larger one is computed again with it, not twice.
+    if (wide.has("attention") && (region === "coreAttention" || region === "upProjection")) continue;
+    if (wide.has("moe") && (region === "moeActivation" || region === "sharedExperts")) continue;
+    const terms = cost.regions[region];
+    if (terms) addTerms(sum, terms);
+  }
+  return sum;
+}
+
+const asLinear = <W extends { readonly use: string }>(weight: W) => ({ ...weight, use: "linear" as const });
+export { TERMS };

@@ -27,11 +27,20 @@ export type ModuleName =
  * - `replicated`: every tensor-parallel rank holds all of it;
  * - `tensor`: dimension `dim` is cut over tp;
  * - `expert`: dimension 0 counts experts and is cut over ep; `dim` (1 or 2) is cut over etp, null keeps it whole.
+ *
+ * `units`: the dimension is made of this many equal indivisible groups (heads); absent: every row may be cut off.
+ * With fewer units than ranks, neighbours hold the same unit. `segments`: the dimension is a concatenation of parts
+ * of these lengths (gate and up), each cut on its own.
  */
 export type Cut =
   | { readonly kind: "replicated" }
-  | { readonly kind: "tensor"; readonly dim: number }
-  | { readonly kind: "expert"; readonly dim: number | null };
+  | {
+      readonly kind: "tensor";
+      readonly dim: number;
+      readonly units?: number;
+      readonly segments?: readonly number[];
+    }
+  | { readonly kind: "expert"; readonly dim: number | null; readonly segments?: readonly number[] };
 
 /** What the forward pass does with a weight: decides the FLOPs. `convolution` is depthwise: one MAC an element and token. */
 export type WeightUse = "linear" | "lookup" | "vector" | "convolution";
@@ -101,7 +110,10 @@ export type CompressedAttention = {
   readonly outputGroups: number;
   readonly outputRank: number;
   readonly window: number;
-  /** 0: window only; 4: compressed sparse (with indexer); 128: heavily compressed. */
+  /**
+   * Tokens per compressed entry. 0: window only (SWA). With an indexer: compressed sparse attention (CSA, ratio 4,
+   * overlapping pools); without: heavily compressed attention (HCA, ratio 128).
+   */
   readonly ratio: number;
   readonly indexer: Indexer | null;
 };

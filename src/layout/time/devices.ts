@@ -1,4 +1,11 @@
-import { type Cluster, type Device, groupDevices, type Link, type NodeGroup, type Wires } from "../../cluster/index.ts";
+import {
+  type Cluster,
+  type Device,
+  groupDevices,
+  type Link,
+  type NodeGroup,
+  type Wires,
+} from "../../cluster/index.ts";
 import { type Layout, stageRanks } from "../layout.ts";
 
 /** Hardware under one pipeline rank: the slowest device and the wires its collectives use. */
@@ -14,7 +21,10 @@ export type StageHome = {
  * Which hardware every pipeline rank runs on. Ranks fill the groups of a cluster in order, stage after stage. A stage that lies
  * across groups runs at the pace of the slowest device and talks over the link between the groups.
  */
-export function stageHomes(cluster: Cluster, layout: Pick<Layout, "pp" | "tp" | "cp" | "dpReplicate" | "dpShard">): StageHome[] {
+export function stageHomes(
+  cluster: Cluster,
+  layout: Pick<Layout, "pp" | "tp" | "cp" | "dpReplicate" | "dpShard">,
+): StageHome[] {
   const ranks = stageRanks(layout as Layout);
   const bounds: { group: NodeGroup; from: number; to: number }[] = [];
   let from = 0;

@@ -5,7 +5,7 @@ import { type Layout, type Recompute, stageRank, stageRanks, type Training } fro
 import type { StageCosts } from "../schedule/index.ts";
 import { hopWires, type StageHome, stageHomes } from "./devices.ts";
 import { embeddingCost, headCost, type LayerContext, type LayerCost, layerCost } from "./layer.ts";
-import { addTerms, commTotal, EXPERT, FIRST_COMM, noTerms, type Terms, TERMS, total } from "./terms.ts";
+import { addTerms, commTotal, EXPERT, FIRST_COMM, noTerms, type Terms, total } from "./terms.ts";
 import type { Traits } from "./traits.ts";
 
 const BYTES = { float32: 4, bfloat16: 2, fp8: 1 } as const;
@@ -100,7 +100,12 @@ export class StageModel {
     const last = layout.stages.length - 1;
     return layout.stages.map((layers, stage) => {
       const home = homes[stageRank(layout, stage)] as StageHome;
-      const out: StageTerms = { forward: noTerms(), backward: noTerms(), weight: noTerms(), recompute: noTerms() };
+      const out: StageTerms = {
+        forward: noTerms(),
+        backward: noTerms(),
+        weight: noTerms(),
+        recompute: noTerms(),
+      };
       const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
       let again = recompute.kind === "full" ? (recompute.layers ?? layers.length) : 0;
       const add = (cost: LayerCost, times: number) => {
@@ -139,7 +144,8 @@ export class StageModel {
   /** Seconds the simulation works with. */
   costs(layout: Layout, terms: readonly StageTerms[], homes: readonly StageHome[]): StageCosts {
     const stages = layout.stages.length;
-    const make = (of: (stage: number) => number) => Float64Array.from({ length: stages }, (_, stage) => of(stage));
+    const make = (of: (stage: number) => number) =>
+      Float64Array.from({ length: stages }, (_, stage) => of(stage));
     const { traits } = this;
     const open = (t: Terms) => total(t) - hiddenExpert(t, traits);
     const comm = (t: Terms) => commTotal(t) - hiddenExpert(t, traits);
@@ -191,4 +197,3 @@ function selected(cost: LayerCost, recompute: Recompute & { kind: "selective" })
 }
 
 const asLinear = <W extends { readonly use: string }>(weight: W) => ({ ...weight, use: "linear" as const });
-export { TERMS };

@@ -2,10 +2,13 @@ import { collectiveSeconds } from "../../cluster/index.ts";
 import { bodyWeights, elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import { expertData, type Layout, stageRank, type Training } from "../layout.ts";
 import type { StageHome } from "./devices.ts";
-import type { Traits } from "./traits.ts";
 
 /** Parameters on one rank of a stage: outside the experts, and inside. */
-export type StageParameters = { readonly dense: number; readonly expert: number; readonly largestLayer: number };
+export type StageParameters = {
+  readonly dense: number;
+  readonly expert: number;
+  readonly largestLayer: number;
+};
 
 const GRADIENT = { float32: 4, bfloat16: 2 } as const;
 const MOMENT = { float32: 4, bfloat16: 2, fp8: 1 } as const;
@@ -20,7 +23,8 @@ function sizesOf(weights: readonly Weight[], layout: Layout): Sizes {
   for (const weight of weights) {
     if (!weight.trained) continue;
     const size = elements(weight);
-    if (weight.cut.kind === "expert") expert += size / (layout.ep * (weight.cut.dim === null ? 1 : layout.etp));
+    if (weight.cut.kind === "expert")
+      expert += size / (layout.ep * (weight.cut.dim === null ? 1 : layout.etp));
     else dense += weight.cut.kind === "tensor" ? size / layout.tp : size;
   }
   return { dense, expert };
@@ -53,7 +57,8 @@ export function stageParameters(model: Model, layout: Layout, mtp: boolean): Sta
   layout.stages.forEach((layers, stage) => {
     const rank = stageRank(layout, stage);
     if (stage === 0) add(rank, sizesOf(model.embedding.weights, layout));
-    for (const index of layers) add(rank, bodySizes((model.layers[index] as Model["layers"][number]).body, layout));
+    for (const index of layers)
+      add(rank, bodySizes((model.layers[index] as Model["layers"][number]).body, layout));
     if (stage === layout.stages.length - 1) {
       add(rank, sizesOf(model.head.weights, layout));
       if (model.tied && layout.stages.length > 1) add(rank, sizesOf(model.embedding.weights, layout));
@@ -80,7 +85,6 @@ export function stateSeconds(
   layout: Layout,
   training: Training,
   home: StageHome,
-  traits: Traits,
 ): StateSeconds {
   const { precision, optimizer } = training;
   const { device, wires } = home;
@@ -90,7 +94,12 @@ export function stateSeconds(
   const expertRanks = expertData(layout);
   const expertShard = Math.max(1, Math.round(expertRanks / layout.dpReplicate));
   const parts = [
-    { size: parameters.dense, shard: { size: data, stride: layout.tp }, copies: layout.dpReplicate, stride: layout.tp * data },
+    {
+      size: parameters.dense,
+      shard: { size: data, stride: layout.tp },
+      copies: layout.dpReplicate,
+      stride: layout.tp * data,
+    },
     {
       size: parameters.expert,
       shard: { size: expertShard, stride: layout.ep * layout.etp },
@@ -105,12 +114,16 @@ export function stateSeconds(
   for (const { size, shard, copies, stride } of parts) {
     const bytes = size * gradient;
     if (layout.zero === 0) {
-      gradients += collectiveSeconds(wires, "allReduce", bytes, { size: shard.size * copies, stride: shard.stride });
+      gradients += collectiveSeconds(wires, "allReduce", bytes, {
+        size: shard.size * copies,
+        stride: shard.stride,
+      });
       continue;
     }
     const scatter = collectiveSeconds(wires, "reduceScatter", bytes, shard);
     const gather = collectiveSeconds(wires, "allGather", size * weight, shard);
-    if (copies > 1) gradients += collectiveSeconds(wires, "allReduce", bytes / shard.size, { size: copies, stride });
+    if (copies > 1)
+      gradients += collectiveSeconds(wires, "allReduce", bytes / shard.size, { size: copies, stride });
     if (layout.zero === 3) {
       gatherForward += gather;
       gatherBackward += (layout.reshardAfterForward ? gather : 0) + scatter;
@@ -120,7 +133,8 @@ export function stateSeconds(
     }
   }
   const owned =
-    parameters.dense / (layout.zero === 0 ? 1 : data) + parameters.expert / (layout.zero === 0 ? 1 : expertShard);
+    parameters.dense / (layout.zero === 0 ? 1 : data) +
+    parameters.expert / (layout.zero === 0 ? 1 : expertShard);
   const moment = MOMENT[precision.moments];
   const master = precision.master === "float32" ? 4 : precision.master === "remainder" ? 2 : 0;
   const states = optimizer === "adamw" ? 2 * moment : optimizer === "muon" ? moment : 0;

@@ -30,12 +30,15 @@ export type ModelFacts = {
   readonly experts: number;
   readonly heads: number;
   readonly keyValueHeads: number;
+  /** Has DeepSeek-V4's compressed attention, whose single key/value head no tensor parallelism cuts. */
+  readonly compressed: boolean;
 };
 
 export function modelFacts(model: Model): ModelFacts {
   let experts = 0;
   let heads = 0;
   let keyValueHeads = 0;
+  let compressed = false;
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
   const join = (a: number, b: number) => (a === 0 ? b : gcd(a, b));
   for (const { body } of [...model.layers, ...model.mtp]) {
@@ -45,11 +48,12 @@ export function modelFacts(model: Model): ModelFacts {
       if (sublayer.role !== "attention") continue;
       const { spec } = sublayer;
       heads = join(heads, spec.kind === "linear" ? spec.valueHeads : spec.heads);
+      if (spec.kind === "compressed") compressed = true;
       if (spec.kind === "compressed") heads = join(heads, spec.outputGroups);
       if (spec.kind === "grouped") keyValueHeads = join(keyValueHeads, spec.keyValueHeads);
     }
   }
-  return { layers: model.layers.length, experts, heads, keyValueHeads };
+  return { layers: model.layers.length, experts, heads, keyValueHeads, compressed };
 }
 
 const ENGINE_SCHEDULES: Readonly<Record<Engine, readonly Schedule[]>> = {
@@ -68,7 +72,6 @@ export function layoutProblem(
   cluster?: Cluster,
 ): Problem | undefined {
   const { pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard } = layout;
-  const say = (constraint: ConstraintName, detail: string): Problem => ({ constraint, detail });
   for (const [name, value] of Object.entries({ pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard })) {
     if (!Number.isInteger(value) || value < 1)
       return say("world", `${name} is ${value}; degrees are whole numbers from 1`);
@@ -77,6 +80,19 @@ export function layoutProblem(
   if (cluster && world > clusterDevices(cluster)) {
     return say("world", `needs ${world} devices, the cluster has ${clusterDevices(cluster)}`);
   }
+  return degreeProblem(facts, layout, training, engine) ?? stageProblem(facts, layout) ?? undefined;
+}
+
+const say = (constraint: ConstraintName, detail: string): Problem => ({ constraint, detail });
+
+/** Rules on degrees, batch and engine: everything but the stage list. Allocates nothing when all is well. */
+export function degreeProblem(
+  facts: ModelFacts,
+  layout: Layout,
+  training: Training,
+  engine: Engine,
+): Problem | undefined {
+  const { pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard } = layout;
   const micros = microBatches(layout, training);
   if (!Number.isInteger(micros) || micros < 1) {
     return say(
@@ -102,6 +118,28 @@ export function layoutProblem(
   if (cp > 1 && layout.contextParallel === "ulysses" && (facts.heads / tp) % cp !== 0) {
     return say("contextParallel", `${facts.heads / tp} heads a rank cannot be exchanged over cp ${cp}`);
   }
+  const schedule = scheduleProblem(layout.schedule, pp, vpp, micros);
+  if (schedule) return say("schedule", schedule);
+  if (!ENGINE_SCHEDULES[engine].includes(layout.schedule)) {
+    return say("engine", `the ${engine} engine does not run ${layout.schedule}`);
+  }
+  if (engine === "megatron" && facts.compressed && tp > 2) {
+    return say("engine", "Megatron-class stacks run DeepSeek-V4 attention with tp 1 or 2 only");
+  }
+  if (engine === "tessera") {
+    if (tp > 1 || cp > 1 || etp > 1) return say("engine", "the tessera engine runs tp = cp = etp = 1");
+    if (layout.zero !== 3) return say("engine", "the tessera engine shards weights (zero 3)");
+    if (layout.recompute.kind === "selective")
+      return say("engine", "the tessera engine recomputes whole layers or nothing");
+    if (layout.offload.optimizer > 0 || layout.offload.activations.length > 0) {
+      return say("engine", "the tessera engine does not offload");
+    }
+  }
+  return undefined;
+}
+
+function stageProblem(facts: ModelFacts, layout: Layout): Problem | undefined {
+  const { pp, vpp } = layout;
   if (layout.stages.length !== pp * vpp) {
     return say("stages", `${layout.stages.length} stages given, pp ${pp} x vpp ${vpp} needs ${pp * vpp}`);
   }
@@ -113,19 +151,5 @@ export function layoutProblem(
     }
   }
   if (next !== facts.layers) return say("stages", `${next} layers placed, the model has ${facts.layers}`);
-  const schedule = scheduleProblem(layout.schedule, pp, vpp, micros);
-  if (schedule) return say("schedule", schedule);
-  if (!ENGINE_SCHEDULES[engine].includes(layout.schedule)) {
-    return say("engine", `the ${engine} engine does not run ${layout.schedule}`);
-  }
-  if (engine === "tessera") {
-    if (tp > 1 || cp > 1 || etp > 1) return say("engine", "the tessera engine runs tp = cp = etp = 1");
-    if (layout.zero !== 3) return say("engine", "the tessera engine shards weights (zero 3)");
-    if (layout.recompute.kind === "selective")
-      return say("engine", "the tessera engine recomputes whole layers or nothing");
-    if (layout.offload.optimizer > 0 || layout.offload.activations.length > 0) {
-      return say("engine", "the tessera engine does not offload");
-    }
-  }
   return undefined;
 }

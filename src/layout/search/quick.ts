@@ -1,6 +1,6 @@
 import type { Cluster } from "../../cluster/index.ts";
-import { bodyWeights, elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
-import { expertData, type Layout, microBatches, type Training } from "../layout.ts";
+import { bodyWeights, elements, type LayerBody, type Weight } from "../../model/index.ts";
+import { expertData, type Layout, microBatches } from "../layout.ts";
 import { type StageHome, stageHomes, type StageModel } from "../time/index.ts";
 
 /**
@@ -55,9 +55,8 @@ export class QuickBounds {
     const held = (sizes.dense * per(shard) + sizes.expert * per(expertShard)) / layout.pp;
     const tokens =
       (training.microBatch * training.sequence) / layout.cp / (layout.sequenceParallel ? layout.tp : 1);
-    const live = Math.min(microBatches(layout, training), layout.pp);
-    const input = 2 * model.hidden * model.streams * tokens * Math.floor(model.layers.length / layout.pp);
-    return held + input * live;
+    // The fullest rank holds at least the mean; every rank keeps at least one micro-batch's layer inputs.
+    return held + (2 * model.hidden * model.streams * tokens * model.layers.length) / layout.pp;
   }
 
   /** Least seconds of a step: all passes, spread evenly over the stages of the fastest devices, nothing idle. */

@@ -3,7 +3,6 @@ import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
 import type { MemoryReport } from "../memory/types.ts";
 import { stageHomes, type StageHome, type StepTime, TimeModel, type Traits } from "../time/index.ts";
-import { total } from "../time/terms.ts";
 import type { ConstraintName, Engine } from "./problems.ts";
 import { largestMemory, QuickBounds } from "./quick.ts";
 import { type Candidate, candidates, type Constraints } from "./space.ts";
@@ -161,10 +160,10 @@ export function balancedStages(
   const { stages: model } = time;
   const { layers, mtp } = model.model;
   const full = layout.recompute.kind === "full";
-  const seconds = (what: Parameters<typeof model.cost>[0], stage: number) => {
-    const cost = model.cost(what, layout, homes[stageRank(layout, stage)] as StageHome);
-    const forward = total(cost.forward);
-    return forward * (full ? 2 : 1) + total(cost.backward) + total(cost.weight);
+  const at = homes.map((home) => model.costsAt(layout, home));
+  const seconds = (what: Parameters<(typeof at)[number]>[0], stage: number) => {
+    const cost = (at[stageRank(layout, stage)] as (typeof at)[number])(what);
+    return cost.forwardSeconds * (full ? 2 : 1) + cost.backwardSeconds;
   };
   const count = layout.pp * layout.vpp;
   const perStage = Array.from({ length: count }, (_, stage) => {

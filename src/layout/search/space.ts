@@ -1,7 +1,7 @@
 import type { Cluster } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
-import { type Engine, layoutProblem, modelFacts, schedulesOf } from "./problems.ts";
+import { degreeProblem, type Engine, modelFacts, schedulesOf } from "./problems.ts";
 
 /** Values the search may use; an absent entry means the sensible ones for this model and cluster. */
 export type Constraints = {
@@ -55,6 +55,12 @@ export function* candidates(
   c: Constraints,
 ): Generator<Candidate> {
   const facts = modelFacts(model);
+  const splits = new Map<number, number[][]>();
+  const even = (count: number) => {
+    const known = splits.get(count) ?? evenStages(facts.layers, count);
+    splits.set(count, known);
+    return known;
+  };
   const own = c.engine === "tessera";
   const first = cluster.groups[0];
   const node = first?.devicesPerNode ?? 8;
@@ -79,7 +85,7 @@ export function* candidates(
           for (const ep of eps) {
             for (const etp of etps) {
               for (const [schedule, vpp] of turns(c, pp, facts.layers)) {
-                const stages = evenStages(facts.layers, pp * vpp);
+                const stages = even(pp * vpp);
                 for (const microBatch of micros) {
                   for (const recompute of recomputes) {
                     for (const optimizer of offloads) {
@@ -102,8 +108,7 @@ export function* candidates(
                           offload: { optimizer, activations: [] },
                         };
                         const chosen = { ...training, microBatch };
-                        if (!layoutProblem(facts, layout, chosen, c.engine, cluster))
-                          yield { layout, microBatch };
+                        if (!degreeProblem(facts, layout, chosen, c.engine)) yield { layout, microBatch };
                       }
                     }
                   }

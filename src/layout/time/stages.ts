@@ -5,7 +5,7 @@ import { type Layout, type Recompute, stageRank, stageRanks, type Training } fro
 import type { StageCosts } from "../schedule/index.ts";
 import { hopWires, type StageHome, stageHomes } from "./devices.ts";
 import { embeddingCost, headCost, type LayerContext, type LayerCost, layerCost } from "./layer.ts";
-import { addTerms, commTotal, EXPERT, FIRST_COMM, noTerms, type Terms, total } from "./terms.ts";
+import { addTerms, EXPERT, FIRST_COMM, noTerms, type Terms, total } from "./terms.ts";
 import type { Traits } from "./traits.ts";
 
 const BYTES = { float32: 4, bfloat16: 2, fp8: 1 } as const;
@@ -62,8 +62,8 @@ export class StageModel {
     };
   }
 
-  /** Cost of a layer body (or the two ends of the model) under a layout, on a stage's hardware. */
-  cost(what: LayerBody | "embedding" | "head", layout: Layout, home: StageHome): LayerCost {
+  /** Costs of layer bodies (and the two ends of the model) under a layout, on a stage's hardware; remembered by body. */
+  costsAt(layout: Layout, home: StageHome): (what: LayerBody | "embedding" | "head") => LayerCost {
     let id = this.#deviceKeys.get(home.wires.links);
     if (id === undefined) {
       id = this.#deviceKeys.size;
@@ -75,31 +75,33 @@ export class StageModel {
       known = new Map();
       this.#costs.set(key, known);
     }
-    let cost = known.get(what);
-    if (!cost) {
-      const context = this.context(layout, home);
-      cost =
-        what === "embedding"
-          ? embeddingCost(context)
-          : what === "head"
-            ? headCost(
-                this.model.tied
-                  ? { weights: [...this.model.head.weights, ...this.model.embedding.weights.map(asLinear)] }
-                  : this.model.head,
-                this.model.vocabulary,
-                context,
-              )
-            : layerCost(what, context);
-      known.set(what, cost);
-    }
-    return cost;
+    const costs = known;
+    return (what) => {
+      let cost = costs.get(what);
+      if (!cost) {
+        cost = this.#cost(what, this.context(layout, home));
+        costs.set(what, cost);
+      }
+      return cost;
+    };
+  }
+
+  #cost(what: LayerBody | "embedding" | "head", context: LayerContext): LayerCost {
+    const { model } = this;
+    if (what === "embedding") return embeddingCost(context);
+    if (what !== "head") return layerCost(what, context);
+    const weights = model.tied
+      ? [...model.head.weights, ...model.embedding.weights.map(asLinear)]
+      : model.head.weights;
+    return headCost({ weights }, model.vocabulary, context);
   }
 
   /** Terms of every virtual stage, in order. */
   stageTerms(layout: Layout, homes: readonly StageHome[] = stageHomes(this.cluster, layout)): StageTerms[] {
     const last = layout.stages.length - 1;
+    const at = homes.map((home) => this.costsAt(layout, home));
     return layout.stages.map((layers, stage) => {
-      const home = homes[stageRank(layout, stage)] as StageHome;
+      const cost = at[stageRank(layout, stage)] as (typeof at)[number];
       const out: StageTerms = {
         forward: noTerms(),
         backward: noTerms(),
@@ -108,33 +110,31 @@ export class StageModel {
       };
       const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
       let again = recompute.kind === "full" ? (recompute.layers ?? layers.length) : 0;
-      const add = (cost: LayerCost, times: number) => {
-        addTerms(out.forward, cost.forward, times);
-        addTerms(out.backward, cost.backward, times);
-        addTerms(out.weight, cost.weight, times);
+      const add = (one: LayerCost, times: number) => {
+        addTerms(out.forward, one.forward, times);
+        addTerms(out.backward, one.backward, times);
+        addTerms(out.weight, one.weight, times);
       };
-      if (stage === 0) add(this.cost("embedding", layout, home), 1);
+      if (stage === 0) add(cost("embedding"), 1);
       const bodies = new Map<LayerBody, number>();
       for (const index of layers) {
         const body = (this.model.layers[index] as Model["layers"][number]).body;
         bodies.set(body, (bodies.get(body) ?? 0) + 1);
         if (again > 0) {
-          addTerms(out.recompute, this.cost(body, layout, home).forward);
+          addTerms(out.recompute, cost(body).forward);
           again--;
         }
       }
       for (const [body, count] of bodies) {
-        const cost = this.cost(body, layout, home);
-        add(cost, count);
-        if (recompute.kind === "selective") addTerms(out.recompute, selected(cost, recompute), count);
+        add(cost(body), count);
+        if (recompute.kind === "selective") addTerms(out.recompute, selected(cost(body), recompute), count);
       }
       if (stage === last) {
-        add(this.cost("head", layout, home), 1);
+        add(cost("head"), 1);
         for (const { body } of this.training.mtp ? this.model.mtp : []) {
-          const cost = this.cost(body, layout, home);
-          add(cost, 1);
-          add(this.cost("head", layout, home), 1);
-          if (recompute.kind === "full") addTerms(out.recompute, cost.forward);
+          add(cost(body), 1);
+          add(cost("head"), 1);
+          if (recompute.kind === "full") addTerms(out.recompute, cost(body).forward);
         }
       }
       return out;
@@ -148,7 +148,8 @@ export class StageModel {
       Float64Array.from({ length: stages }, (_, stage) => of(stage));
     const { traits } = this;
     const open = (t: Terms) => total(t) - hiddenExpert(t, traits);
-    const comm = (t: Terms) => commTotal(t) - hiddenExpert(t, traits);
+    // Pairs interleave expert exchange with compute; tensor-parallel collectives stand between products and stay.
+    const comm = (t: Terms) => (t[EXPERT] as number) - hiddenExpert(t, traits);
     const at = (stage: number) => terms[stage] as StageTerms;
     return {
       forward: make((s) => open(at(s).forward)),
@@ -179,7 +180,7 @@ export class StageModel {
 /** Exchange hidden behind other work of the same pass, less the slowdown that hiding causes. */
 export function hiddenExpert(terms: Terms, traits: Traits): number {
   const expert = terms[EXPERT] as number;
-  const work = total(terms.subarray(0, FIRST_COMM));
+  const work = total(terms, FIRST_COMM);
   return Math.min(expert * traits.overlapExpert, work) * (1 - traits.overlapSlowdown);
 }
 

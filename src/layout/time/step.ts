@@ -168,7 +168,7 @@ export class TimeModel {
         sum[EXPERT] = (sum[EXPERT] as number) - hiddenExpert(part, traits);
       }
       for (const part of [t.forward, t.backward, t.weight]) addTerms(sum, part);
-      recompute += total(t.recompute.subarray(0, FIRST_COMM));
+      recompute += total(t.recompute, FIRST_COMM);
       const comm = t.recompute.slice();
       comm.fill(0, 0, FIRST_COMM);
       addTerms(sum, comm);
@@ -185,9 +185,9 @@ export class TimeModel {
     const used = (total(sum) + recompute + gathers) * micros;
     // What pairing saved is communication that ran behind compute; the rest is what stayed open.
     const saved = Math.max(0, used - (run.busy[rank] as number));
-    const open = Math.max(1e-12, total(sum.subarray(FIRST_COMM)) * micros);
+    const open = Math.max(1e-12, (sum[EXPERT] as number) * micros);
     const keep = Math.max(0, 1 - saved / open);
-    const shown = (index: number) => (sum[index] as number) * micros * (index >= FIRST_COMM ? keep : 1);
+    const shown = (index: number) => (sum[index] as number) * micros * (index === EXPERT ? keep : 1);
     const parts = {
       matrix: shown(MATRIX),
       grouped: shown(GROUPED),
@@ -221,8 +221,8 @@ export class TimeModel {
     const format = peakOf((device) => device.peak[traits.compute] ?? device.peak.bf16);
     const share = (perToken: number, peak: number) => (perToken * tokens) / seconds / peak;
     // Recomputed share of the forward pass, by time; a forward is a third of the model's FLOPs.
-    const again = terms.reduce((sum, t) => sum + total(t.recompute.subarray(0, VECTOR)), 0);
-    const forward = terms.reduce((sum, t) => sum + total(t.forward.subarray(0, VECTOR)), 0);
+    const again = terms.reduce((sum, t) => sum + total(t.recompute, VECTOR), 0);
+    const forward = terms.reduce((sum, t) => sum + total(t.forward, VECTOR), 0);
     return {
       model: share(flops.total, peakFlops),
       fullAttention: share(full, peakFlops),

@@ -1,39 +1,18 @@
-import type { Attention, Indexer } from "../../model/types.ts";
+import { type Attention, meanVisible, visibleKeys } from "../../model/index.ts";
 
 /**
- * Work of attention that no weight accounts for: products of queries with the keys they see. FLOPs are a forward pass's, per
- * token of the sequence, two to a multiply-add, counting only visible keys (causal, windows, top-k).
+ * Work of attention that no weight accounts for: products of queries with the keys they see. FLOPs of one forward pass per token,
+ * two to a multiply-add, counting only visible keys (causal, windows, top-k).
  */
-
-/** Mean of min(position, most) over a sequence: keys a causal query sees on average. */
-export function meanVisible(sequence: number, most: number): number {
-  if (most >= sequence) return (sequence + 1) / 2;
-  return most - (most * (most - 1)) / (2 * sequence);
-}
-
-const chosen = (sequence: number, indexer: Indexer): number =>
-  meanVisible(sequence / indexer.ratio, indexer.topK) * (indexer.ratio > 1 ? indexer.ratio : 1);
-
 export function attentionFlops(spec: Attention, sequence: number): number {
+  const keys = visibleKeys(spec, sequence);
   switch (spec.kind) {
-    case "grouped": {
-      const window = spec.window ?? sequence;
-      const all =
-        spec.windowKind === "chunk" ? (Math.min(window, sequence) + 1) / 2 : meanVisible(sequence, window);
-      const keys = spec.indexer ? Math.min(all, chosen(sequence, spec.indexer)) : all;
+    case "grouped":
       return 2 * spec.heads * keys * (spec.headDim + spec.valueDim);
-    }
-    case "latent": {
-      const all = meanVisible(sequence, sequence);
-      const keys = spec.indexer ? Math.min(all, chosen(sequence, spec.indexer)) : all;
+    case "latent":
       return 2 * spec.heads * keys * (spec.nopeDim + spec.ropeDim + spec.valueDim);
-    }
-    case "compressed": {
-      const near = meanVisible(sequence, spec.window);
-      const entries = spec.ratio === 0 ? 0 : sequence / spec.ratio;
-      const far = spec.ratio === 0 ? 0 : meanVisible(entries, spec.indexer?.topK ?? entries);
-      return 2 * spec.heads * (near + far) * 2 * spec.headDim;
-    }
+    case "compressed":
+      return 2 * spec.heads * keys * 2 * spec.headDim;
     case "linear":
       // Chunked scan: inside a chunk like attention, between chunks through the state (written, read, decayed).
       return (
@@ -50,5 +29,5 @@ export function attentionFlops(spec: Attention, sequence: number): number {
 export function indexerFlops(spec: Attention, sequence: number): number {
   if (spec.kind === "linear" || !spec.indexer?.owned) return 0;
   const { heads, headDim, ratio } = spec.indexer;
-  return 2 * heads * headDim * meanVisible(sequence / ratio, sequence / ratio);
+  return 2 * heads * headDim * meanVisible(sequence, Number.POSITIVE_INFINITY, ratio);
 }

@@ -21,6 +21,7 @@ import {
   noTerms,
   TENSOR,
   type Terms,
+  total,
   VECTOR,
 } from "./terms.ts";
 
@@ -63,6 +64,8 @@ export type LayerCost = {
   readonly forward: Terms;
   readonly backward: Terms;
   readonly weight: Terms;
+  readonly forwardSeconds: number;
+  readonly backwardSeconds: number;
   /** Forward work of each region that recomputation can run again. */
   readonly regions: Readonly<Partial<Record<RecomputeRegion, Terms>>>;
 };
@@ -384,6 +387,8 @@ class CostSum {
       forward,
       backward,
       weight,
+      forwardSeconds: total(forward),
+      backwardSeconds: total(backward) + total(weight),
       regions: {
         ...this.#regions,
         attention: of("attention", "indexer", "compressor", "linearAttention"),

@@ -17,5 +17,8 @@ export function addTerms(to: Terms, from: Terms, times = 1): Terms {
   for (let i = 0; i < to.length; i++) to[i] = (to[i] as number) + times * (from[i] as number);
   return to;
 }
-export const total = (terms: Terms): number => terms.reduce((sum, value) => sum + value, 0);
-export const commTotal = (terms: Terms): number => total(terms.subarray(FIRST_COMM));
+export function total(terms: Terms, end: number = terms.length): number {
+  let sum = 0;
+  for (let i = 0; i < end; i++) sum += terms[i] as number;
+  return sum;
+}

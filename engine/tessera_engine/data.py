@@ -8,6 +8,7 @@ batch; a resumed or re-laid-out run reads exactly the rows that were not trained
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,11 +47,10 @@ class Rows:
 
 
 class PackedData:
-    """Reader of one packed file for one run (`seed`, `global_batch` in rows)."""
+    """Reader of one packed file for one run (`seed`, `global_batch` in rows, `sequence_length` None: as it comes)."""
 
-    def __init__(self, path: str | Path, sequence_length: int, global_batch: int, seed: int) -> None:
+    def __init__(self, path: str | Path, sequence_length: int | None, global_batch: int, seed: int) -> None:
         self.path, self.global_batch, self.seed = Path(path), global_batch, seed
-        self.sequence_length = sequence_length
         try:
             with safe_open(str(path), framework="pt") as file:
                 self._ids, self._labels = file.get_tensor("input_ids"), file.get_tensor("labels")
@@ -59,14 +59,10 @@ class PackedData:
         except (SafetensorError, OSError) as error:
             raise EngineError("ENGINE_DATA_DAMAGED", f"cannot read {path}: {error}", file=str(path)) from error
         shape = tuple(self._ids.shape)
-        wanted = f"int32 [rows, {sequence_length}]"
+        length = sequence_length or shape[-1]
+        wanted = f"int32 [rows, {length}]"
         for name, tensor in (("input_ids", self._ids), ("labels", self._labels)):
-            if (
-                tensor.dtype != torch.int32
-                or tuple(tensor.shape) != shape
-                or shape[1:] != (sequence_length,)
-                or not shape[0]
-            ):
+            if tensor.dtype != torch.int32 or tuple(tensor.shape) != shape or shape[1:] != (length,) or not shape[0]:
                 found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
                 raise EngineError(
                     "ENGINE_DATA_SHAPE", f"{name} is {found}, not {wanted}", file=str(path), tensor=name, found=found
@@ -90,5 +86,9 @@ class PackedData:
         """Slice `part` of `parts` equal slices of global batch `cursor`."""
         rows = rows_of_batch(cursor, self.global_batch, self.rows, self.seed)
         each = len(rows) // parts
-        index = torch.tensor(rows[part * each : (part + 1) * each])
+        return self.take(rows[part * each : (part + 1) * each])
+
+    def take(self, rows: Sequence[int]) -> Rows:
+        """Rows by number, in the order asked."""
+        index = torch.tensor(rows)
         return Rows(self._ids[index].long(), self._labels[index].long())

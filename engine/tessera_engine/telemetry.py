@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -40,7 +41,7 @@ class Telemetry:
         if self.path is None:
             return
         head = {"v": 1, "kind": kind, "run": self.run, "rank": self.rank, "step": self.step, "t": time.time()}
-        line = json.dumps({**head, "attempt": self.attempt, **fields}, separators=(",", ":")).encode() + b"\n"
+        line = to_line({**head, "attempt": self.attempt, **fields})
         bound = QUEUE_BYTES * 2 if kind in VITAL else QUEUE_BYTES
         if self._queued + len(line) > bound:
             self.dropped += 1
@@ -130,6 +131,23 @@ class Telemetry:
             pass
         except OSError:
             self._disconnect()
+
+
+def to_line(message: dict[str, Any]) -> bytes:
+    """One NDJSON line; numbers that JSON cannot write travel as the words "NaN", "Infinity" and "-Infinity"."""
+    try:
+        text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(message), separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _short(path: str) -> str:

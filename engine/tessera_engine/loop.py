@@ -177,7 +177,8 @@ class Loop:
 
     def _obey(self, command: dict[str, Any]) -> bool:
         """Carries out one command on this rank; True when it asks to stop. Failures are acknowledged, never fatal."""
-        what, detail, good = command.get("do"), None, True
+        what, good = command.get("do"), True
+        detail: dict[str, Any] | None = None
         try:
             if what == "checkpoint":
                 self.save_due = True
@@ -247,7 +248,7 @@ class Loop:
         if saved.error is not None:
             self.saved_step = -1
         if self.rank == 0:
-            fields = {"step": saved.step, "path": saved.path, "stallSeconds": saved.stall_seconds}
+            fields: dict[str, Any] = {"step": saved.step, "path": saved.path, "stallSeconds": saved.stall_seconds}
             fields |= {"seconds": saved.seconds, "bytes": saved.bytes}
             if saved.error is None:
                 self.telemetry.send("saved", **fields)

@@ -76,7 +76,7 @@ export function search(request: SearchRequest): SearchResult {
   };
   const room = largestMemory(cluster) * (1 - margin);
   const rejected: Rejected[] = [];
-  const open: (Candidate & { bound: number })[] = [];
+  const open: (Candidate & { bound: number; guess: number })[] = [];
   let nearest: SearchResult["nearest"];
   const short = (layout: Layout, microBatch: number, by: number) => {
     if (!nearest || by < nearest.short) nearest = { layout, microBatch, short: by };
@@ -89,9 +89,13 @@ export function search(request: SearchRequest): SearchResult {
     if (bytes > room) {
       rejected.push({ ...candidate, constraint: "memory", amount: bytes - room });
       short(candidate.layout, candidate.microBatch, bytes - room);
-    } else open.push({ ...candidate, bound: quick.seconds(candidate.layout) });
+    } else {
+      const bound = quick.seconds(candidate.layout);
+      open.push({ ...candidate, bound, guess: quick.guess(candidate.layout, bound) });
+    }
   }
-  open.sort((a, b) => a.bound - b.bound);
+  // Likely winners first, so that their times discard the rest by bound alone.
+  open.sort((a, b) => a.guess - b.guess);
   const found: Found[] = [];
   let best = Number.POSITIVE_INFINITY;
   let simulated = 0;

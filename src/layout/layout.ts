@@ -59,6 +59,8 @@ export type Layout = {
   readonly recompute: Recompute;
   /** Overrides `recompute` for single virtual stages; one entry a virtual stage. */
   readonly stageRecompute?: readonly Recompute[];
+  /** Places for experts on each ep rank, spare ones for replicas included; absent: experts / ep. */
+  readonly slotsPerRank?: number;
   readonly offload: Offload;
 };
 
@@ -90,6 +92,8 @@ export type Training = {
   readonly optimizer: OptimizerKind;
   /** Train the multi-token-prediction modules too. */
   readonly mtp: boolean;
+  /** Experts take at most this multiple of their even share and are padded to it; absent: they take what comes. */
+  readonly capacityFactor?: number;
 };
 
 export const BF16_MIXED: Precision = {

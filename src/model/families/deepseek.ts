@@ -2,7 +2,7 @@
 import { compressed, hyperConnections, latent, layerNorms } from "../attention.ts";
 import { dense, moe } from "../feedforward.ts";
 import type { Fields } from "../fields.ts";
-import type { Indexer, LatentAttention, Layer, LayerBody, Weight } from "../types.ts";
+import type { Indexer, LatentAttention, LayerBody, Weight } from "../types.ts";
 import { matrix, vector } from "../weights.ts";
 import { around, body, expertCounts, type Family, layersOf, mtpCount, mtpLayers } from "./parts.ts";
 
@@ -202,15 +202,12 @@ export const deepseekV4: Family = (c) => {
     ...around(c, hidden, { extra: collapse("model.hc_head.", hidden, streams) }),
     streams,
     layers: main,
-    mtp: count === 0 ? [] : v4Mtp(count, layers, hidden, streams, layer(layers)),
+    mtp:
+      count === 0
+        ? []
+        : mtpLayers(count, layers, hidden, layer(layers), {
+            apart: true,
+            extra: collapse("hc_head.", hidden, streams),
+          }),
   };
 };
-
-/** V4's module projects embedding and stream apart, and collapses its own streams. */
-function v4Mtp(count: number, layers: number, hidden: number, streams: number, inner: LayerBody): Layer[] {
-  return mtpLayers(count, layers, hidden, inner).map((module) => ({
-    ...module,
-    prefix: `mtp.${module.index - layers}.`,
-    body: { ...module.body, weights: [...module.body.weights, ...collapse("hc_head.", hidden, streams)] },
-  }));
-}

@@ -105,30 +105,36 @@ export const mtpCount = (c: Fields): number =>
     ? c.countOr(0, "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules")
     : 0;
 
-/** DeepSeek-style MTP module: two norms, one projection from both halves, a layer, a norm before the shared head. */
-export function mtpLayers(count: number, layers: number, hidden: number, inner: LayerBody): Layer[] {
-  return Array.from({ length: count }, (_, index) => ({
-    index: layers + index,
-    prefix: `model.layers.${layers + index}.`,
-    body: {
-      kind: `mtp+${inner.kind}`,
-      weights: [
-        ...inner.weights,
-        ...layerNorms(hidden, "enorm", "hnorm", "shared_head.norm").map((w) => ({
-          ...w,
-          module: "mtp" as const,
-        })),
-        {
-          name: "eh_proj.weight",
-          shape: [hidden, 2 * hidden],
-          module: "mtp" as const,
-          cut: { kind: "tensor" as const, dim: 0 },
-          use: "linear" as const,
-          trained: true,
-          counted: true,
-        },
-      ],
-      sublayers: inner.sublayers,
-    },
+/**
+ * Multi-token-prediction modules: two norms, one projection of state and embedding, a layer, a norm before the shared
+ * head. Names are those of our engine, which adds the modules that the transformers classes drop. `apart`: state and
+ * embedding have a projection each (DeepSeek-V4) instead of one for both (DeepSeek-V3); the count is the same.
+ */
+export function mtpLayers(
+  count: number,
+  layers: number,
+  hidden: number,
+  inner: LayerBody,
+  options: { readonly apart?: boolean; readonly extra?: readonly Weight[] } = {},
+): Layer[] {
+  const own = (w: Weight): Weight => ({ ...w, module: "mtp" });
+  const nested = (w: Weight): Weight => ({ ...w, name: `layer.${w.name}` });
+  const projections = options.apart
+    ? ["e_proj", "h_proj"].flatMap((name) => column(name, hidden, hidden, "mtp"))
+    : column("eh_proj", hidden, 2 * hidden, "mtp");
+  const joined: LayerBody = {
+    kind: `mtp+${inner.kind}`,
+    weights: [
+      ...inner.weights.map(nested),
+      ...layerNorms(hidden, "enorm", "hnorm", "norm").map(own),
+      ...projections,
+      ...(options.extra ?? []),
+    ],
+    sublayers: inner.sublayers.map((s) => ({ ...s, weights: s.weights.map(nested) })),
+  };
+  return Array.from({ length: count }, (_, depth) => ({
+    index: layers + depth,
+    prefix: `mtp.${depth}.`,
+    body: joined,
   }));
 }

@@ -1,0 +1,25 @@
+export { type BaseData, basePart, type BasePart, runBaseData } from "./base.ts";
+export { FAMILIES } from "./families/index.ts";
+export { answerOf, completionOf, MARKS, promptOf } from "./format.ts";
+export { type Candidate, judge, type Rejection, type Verdict } from "./gate.ts";
+export { LP_LIMITS, type LpModel, parseLp, writeLp } from "./lp.ts";
+export { encodeGeneral, encodeSample, packDataset } from "./pack.ts";
+export {
+  type DataProgress,
+  type DataResult,
+  type FunnelRow,
+  runData,
+  STEP_NAMES,
+  type StepName,
+} from "./pipeline.ts";
+export {
+  draftAt,
+  type Gated,
+  gateDrafts,
+  produceProblems,
+  type ProduceOptions,
+  type Rejected,
+  type Unproven,
+} from "./produce.ts";
+export { dataPart, type DataPart } from "./recipe.ts";
+export { type Solution, type SolveOptions, Solver, type SolveStatus } from "./solver.ts";

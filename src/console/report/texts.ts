@@ -139,9 +139,11 @@ export const TEXTS = {
   optimizer: { en: "optimizer state", zh: "優化器狀態" },
   activations: { en: "activations", zh: "激活值" },
   buffers: { en: "buffers", zh: "緩衝" },
-  other: { en: "other", zh: "其他" },
+  logits: { en: "logits and loss", zh: "logits 與損失" },
+  other: { en: "allocator and framework", zh: "配置器與框架" },
   total: { en: "Planned", zh: "計畫合計" },
   measuredPeak: { en: "Measured peak", zh: "實測峰值" },
+  processPeak: { en: "Process peak", zh: "行程峰值" },
   capacity: { en: "capacity {bytes}", zh: "容量 {bytes}" },
 
   training: { en: "Training", zh: "訓練過程" },

@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     module = importlib.import_module(f"tessera_engine.{COMMANDS[arguments[0]]}")
-    result: int = module.main(arguments[1:])
+    run = getattr(module, "script", module.main)
+    result: int = run(arguments[1:])
     return result
 
 

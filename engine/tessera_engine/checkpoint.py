@@ -19,7 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.tensor import DTensor
 
 from tessera_engine import manifest as files
+from tessera_engine.agree import nothing, together
 from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
+from tessera_engine.pieces import Piece
 
 State = dict[str, torch.Tensor]
 
@@ -69,14 +70,13 @@ class Saver:
         for name, tensor in state.items():
             local = _local(tensor)
             staged = self._staged.get(name)
-            if staged is None or staged.shape != tensor.shape or _local(staged).shape != local.shape:
-                pinned = local.device.type != "cpu"
-                buffer = torch.empty(local.shape, dtype=local.dtype, pin_memory=pinned)
-                # The constructor, unlike from_local, leaves a host buffer on the host when the mesh is of devices.
-                staged = DTensor(buffer, tensor._spec, requires_grad=False) if isinstance(tensor, DTensor) else buffer
-                self._staged[name] = staged
+            buffer = None if staged is None else _local(staged)
+            if buffer is None or buffer.shape != local.shape or buffer.dtype != local.dtype:
+                buffer = torch.empty(local.shape, dtype=local.dtype, pin_memory=local.device.type != "cpu")
+            # Which experts the slots hold changes with every move: the blocks are always those of now.
+            self._staged[name] = tensor.like(buffer) if isinstance(tensor, Piece) else buffer
             sources.append(local)
-            targets.append(_local(staged))
+            targets.append(buffer)
         for name in self._staged.keys() - state.keys():
             del self._staged[name]
         torch._foreach_copy_(targets, sources, non_blocking=True)
@@ -139,10 +139,12 @@ class Saver:
             mine = sorted(p.name for p in path.glob(f"__{rank}_*"))
             return [files.describe(path, name) for name in mine + ([".metadata"] if rank == 0 else [])]
 
-        _together(self.group, clear if rank == 0 else _nothing)
+        together(self.group, clear if rank == 0 else nothing)
         write()
-        listed = [file for part in _together(self.group, describe) for file in part]
-        whole = Manifest(**{**manifest.__dict__, "files": sorted(listed, key=lambda file: file.name)})
+        listed = [file for part in together(self.group, describe) for file in part]
+        tables = together(self.group, lambda: manifest.placement)
+        placement = {layer: slots for table in tables for layer, slots in table.items()}
+        whole = replace(manifest, files=sorted(listed, key=lambda file: file.name), placement=placement)
 
         def publish() -> Path | None:
             if rank != 0:
@@ -151,7 +153,7 @@ class Saver:
             files.prune(self.folder, self.keep)
             return target
 
-        target = _together(self.group, publish)[0]
+        target = together(self.group, publish)[0]
         assert isinstance(target, Path)
         return target, sum(file.bytes for file in listed)
 
@@ -166,11 +168,11 @@ def choose(
     zero would hide the loss.
     """
     rank = dist.get_rank(group)
-    _together(group, (lambda: files.tidy(folder)) if rank == 0 else _nothing)
+    together(group, (lambda: files.tidy(folder)) if rank == 0 else nothing)
     if resume == "none":
         return None
     candidates = [path for _, path in files.published(folder)] if resume == "auto" else [Path(resume)]
-    candidates = _together(group, lambda: candidates)[0]
+    candidates = together(group, lambda: candidates)[0]
     last: EngineError | None = None
     for path in candidates:
         try:
@@ -194,7 +196,7 @@ def verify(path: Path, group: dist.ProcessGroup | None = None) -> Manifest:
     def check() -> EngineError | None:
         return next((e for f in manifest.files[rank::world] if (e := files.damage(path, f)) is not None), None)
 
-    found = _together(group, check) if group is not None else [check()]
+    found = together(group, check) if group is not None else [check()]
     for error in found:
         if error is not None:
             raise error
@@ -239,30 +241,7 @@ _ALLOWED = {
 
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
-
-
-def _nothing() -> None:
-    return None
-
-
-def _together(group: dist.ProcessGroup, work: Callable[[], Any]) -> list[Any]:
-    """Runs `work` on every rank and returns all results; a failure anywhere is raised everywhere, so none waits."""
-    outcome: tuple[str, Any]
-    try:
-        outcome = ("ok", work())
-    except EngineError as error:
-        outcome = ("coded", error)
-    except OSError as error:
-        outcome = ("os", (error.errno, f"{type(error).__name__}: {error}"))
-    everything: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(everything, outcome, group=group)
-    for kind, value in everything:
-        if kind == "coded":
-            raise value
-        if kind == "os":
-            raise OSError(value[0], value[1])
-    return [value for _, value in everything]
+    return tensor.local if isinstance(tensor, Piece) else tensor.detach()
 
 
 def _first(failure: CheckpointException) -> str:

@@ -82,15 +82,19 @@ class Engine:
         self.optimizer = optim.AdamW(spec.optimizer, self.pieces())
 
     @staticmethod
-    def build(spec: Spec, mesh: Mesh | None = None, config: Any = None) -> Engine:
-        """An engine with weights (from the spec's folder, or drawn). Collective when `mesh` is not given."""
+    def build(spec: Spec, mesh: Mesh | None = None, config: Any = None, weights: bool = True) -> Engine:
+        """An engine with weights (from the spec's folder, or drawn), or without for one that resumes.
+
+        Collective when `mesh` is not given.
+        """
         torch.set_num_threads(spec.threads)
         torch.use_deterministic_algorithms(spec.deterministic)
         # Filling fresh storage (a guard against reading garbage) costs a pass over memory per tensor.
         torch.utils.deterministic.fill_uninitialized_memory = False
         mesh = mesh or build_mesh(spec.layout)
         engine = Engine(spec, config if config is not None else read_config(spec.model.config), mesh)
-        engine.load_weights()
+        if weights:
+            engine.load_weights()
         return engine
 
     # State

@@ -37,7 +37,7 @@ class Row:
 
 @torch.inference_mode()
 def generate_batch(model: Any, rows: list[Row], limit: int, stops: list[list[int]]) -> int:
-    """Fills `answer` and `finished` of `rows` greedily, at most `limit` tokens each; returns the forward passes made."""
+    """Fills `answer` and `finished` of `rows` greedily, at most `limit` tokens each; returns the passes made."""
     device = next(model.parameters()).device
     shortest = min(len(row.prompt) for row in rows)
     live, passes = list(rows), 1

@@ -13,27 +13,14 @@ import os
 import signal
 import sys
 import traceback
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import torch
-import torch.distributed as dist
 
 from tessera_engine.errors import EngineError
 from tessera_engine.telemetry import Telemetry
 
-EXIT_ENVIRONMENT = 3
-EXIT_NOT_FINITE = 40
 # What torch says when a peer process is gone or silent; the cause is elsewhere, and the controller must know that.
-PEER_LOST = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "timed out",
-    "Timed out",
-    "Timeout",
-)
+PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "imed out", "Timeout", "refused")
 
 
 def read_spec(path: str) -> dict[str, Any]:
@@ -66,34 +53,38 @@ def main(arguments: list[str]) -> int:
     rank, attempt = int(os.environ.get("RANK", "0")), int(os.environ.get("TESSERA_ATTEMPT", "0"))
     telemetry = Telemetry(os.environ.get("TESSERA_SOCKET"), "", rank, attempt)
     try:
-        spec = read_spec(path)
-        telemetry.run = str(spec["run"])
+        document = read_spec(path)
+        telemetry.run = str(document.get("run", ""))
         telemetry.send("hello", pid=os.getpid())
-        return Worker(spec, telemetry).work()
+        code = _train(document, telemetry)
     except Exception as error:
         fields, code = failure_of(error)
         telemetry.send("fatal", **fields)
-        telemetry.drain(1.0)
         print(json.dumps({"kind": "fatal", "rank": rank, **fields}), file=sys.stderr, flush=True)
-        return code
+    telemetry.drain(1.0)
+    return code
 
 
-class Worker:
-    """The state of one rank between steps."""
+def _train(document: dict[str, Any], telemetry: Telemetry) -> int:
+    telemetry.send("phase", name="init")
+    from tessera_engine.loop import Loop
 
-    def __init__(self, spec: dict[str, Any], telemetry: Telemetry) -> None:
-        self.spec, self.telemetry = spec, telemetry
-        self.stop_asked = False
-        signal.signal(signal.SIGTERM, self._ask_stop)
+    loop = Loop(document, telemetry)
 
-    def _ask_stop(self, *_: object) -> None:
-        self.stop_asked = True
+    def stop(*_: object) -> None:
+        loop.stop_asked = True
 
-    def work(self) -> int:
-        """The rank's whole life; returns its exit code."""
-        self.telemetry.send("phase", name="init")
-        torch.set_num_threads(int(self.spec.get("threads", 1)))
-        dist.init_process_group("gloo", timeout=timedelta(minutes=30))
-        self.telemetry.send("phase", name="done")
-        self.telemetry.drain(1.0)
-        return 0
+    signal.signal(signal.SIGTERM, stop)
+    loop.prepare()
+    loop.train()
+    telemetry.send("phase", name="done")
+    telemetry.send("done")
+    return 0
+
+
+def script(arguments: list[str]) -> int:
+    """`main` for a process of its own: leaves without the teardown that can hang on threads of dead peers."""
+    code = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

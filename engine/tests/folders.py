@@ -12,8 +12,8 @@ import torch
 def v4_config(**changes: Any) -> Any:
     """All three attention kinds, one hash-routed and three learned layers, two hyper-connection streams.
 
-    The indexer has many heads: with few, its ReLU leaves exact zeros, and which of several zeros the top-k takes depends
-    on how many entries there are, so that even the plain class answers differently with and without its cache.
+    The indexer has many heads: with few, its ReLU leaves exact zeros, and which of several zeros the top-k takes
+    depends on how many entries there are, so that even the plain class answers differently with and without its cache.
     """
     from transformers import DeepseekV4Config
 
@@ -49,8 +49,8 @@ def v4_config(**changes: Any) -> Any:
     return DeepseekV4Config(**{**fields, **changes})
 
 
-def v4_folder(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """A Hugging Face folder with random weights whose logits are far apart, and a one-letter-one-token tokenizer."""
+def v4_folder(folder: Path, seed: int = 0, scale: float = 4.0, **changes: Any) -> Path:
+    """A Hugging Face folder with random weights, by default with logits far apart, and a tokenizer of letters."""
     from transformers import DeepseekV4ForCausalLM
 
     torch.manual_seed(seed)
@@ -63,7 +63,7 @@ def v4_folder(folder: Path, seed: int = 0, **changes: Any) -> Path:
                 layer.mlp.gate.tid2eid.copy_(table)
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(4)
+                parameter.mul_(scale)
     model.save_pretrained(folder)
     tokenizer(folder)
     return folder

@@ -89,7 +89,11 @@ const AGENT: Readonly<Record<AgentMessage["kind"], Check>> = {
   spawned: shape({ attempt: whole, rank: whole, pid: whole }),
   exited: shape({ seq: whole, attempt: whole, rank: whole, code: orNull(whole), signal: orNull(whole) }),
   telemetry: shape({ seq: whole, message: (value) => toWorkerMessage(value) !== undefined }),
-  beat: shape({ t: float, dropped: whole }),
+  beat: shape({
+    t: float,
+    dropped: whole,
+    processes: list(shape({ rank: whole, state: text, cpuSeconds: float })),
+  }),
 };
 
 const CONTROLLER: Readonly<Record<ControllerMessage["kind"], Check>> = {

@@ -106,6 +106,11 @@ export type AgentMessage =
       readonly kind: "beat";
       readonly t: number;
       readonly disk: { readonly freeBytes: number; readonly totalBytes: number } | null;
+      readonly processes: readonly {
+        readonly rank: number;
+        readonly state: string;
+        readonly cpuSeconds: number;
+      }[];
       readonly dropped: number;
     };
 

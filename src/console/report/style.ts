@@ -1,7 +1,7 @@
 /** The page's style. Colours are Okabe and Ito's, told apart by colour-blind eyes; every colour has a word or shape beside it. */
 export const STYLE = `
 :root{--paper:#fbfaf7;--card:#ffffff;--ink:#191b1f;--quiet:#575b63;--rule:#e2dfd8;--grid:#ebe8e1;--accent:#00618f;--base:#676b72;--good:#00694a;--bad:#a83a00;--unsure:#7a5600;
---c-weights:#0072b2;--c-gradients:#e69f00;--c-optimizer:#009e73;--c-activations:#cc79a7;--c-buffers:#56b4e9;--c-other:#8a8d93;
+--c-weights:#0072b2;--c-gradients:#e69f00;--c-optimizer:#009e73;--c-activations:#cc79a7;--c-buffers:#56b4e9;--c-logits:#d55e00;--c-other:#8a8d93;
 --v-correct:#0072b2;--v-wrong:#d55e00;--v-unparsable:#9a9ca3;--v-unsolved:#e8b84a;--on-correct:#fff;--on-wrong:#1b0c00;--on-unparsable:#14161a;--on-unsolved:#1f1500}
 @media (prefers-color-scheme:dark){:root:not([data-theme=light]){--paper:#14161a;--card:#1b1e23;--ink:#eceae5;--quiet:#a4a8b0;--rule:#30343b;--grid:#262a30;--accent:#63bdec;--base:#a0a4ac;--good:#4fd0a5;--bad:#ff9a5c;--unsure:#e8c06a;--v-correct:#3b9fd8;--on-correct:#04131d;--c-weights:#2a7fc8;--c-buffers:#9ad6fa}}
 :root[data-theme=dark]{--paper:#14161a;--card:#1b1e23;--ink:#eceae5;--quiet:#a4a8b0;--rule:#30343b;--grid:#262a30;--accent:#63bdec;--base:#a0a4ac;--good:#4fd0a5;--bad:#ff9a5c;--unsure:#e8c06a;--v-correct:#3b9fd8;--on-correct:#04131d;--c-weights:#2a7fc8;--c-buffers:#9ad6fa}
@@ -94,7 +94,7 @@ details{margin-top:18px}summary{cursor:pointer;font-size:.9rem;color:var(--accen
 .layout{font-size:1.05rem}.why{color:var(--quiet)}ul.why{font-size:.875rem;margin:8px 0 16px;min-height:0}ul.why li{padding-left:1.1em;text-indent:-1.1em}ul.why li::before{content:"– "}
 .memory th{white-space:nowrap}.memory .wide{width:60%;min-width:240px}
 .pieces{position:relative;display:flex;height:24px;background:var(--grid);border-radius:4px}.pieces span{height:100%;border-right:1px solid var(--paper)}.pieces span:first-child{border-radius:4px 0 0 4px}
-.c-weights{background:var(--c-weights)}.c-gradients{background:var(--c-gradients)}.c-optimizer{background:var(--c-optimizer)}.c-activations{background:var(--c-activations)}.c-buffers{background:var(--c-buffers)}.c-other{background:var(--c-other)}
+.c-weights{background:var(--c-weights)}.c-gradients{background:var(--c-gradients)}.c-optimizer{background:var(--c-optimizer)}.c-activations{background:var(--c-activations)}.c-buffers{background:var(--c-buffers)}.c-logits{background:var(--c-logits)}.c-other{background:var(--c-other)}
 .pieces .peak{position:absolute;top:-4px;width:0;height:0;margin-left:-5px;border:5px solid transparent;border-top:7px solid var(--ink)}.pieces .cap{position:absolute;top:-4px;bottom:-4px;width:2px;background:var(--ink)}
 .charts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:26px 32px}
 figcaption{display:flex;align-items:baseline;gap:6px;font-size:.95rem}.log{margin-left:auto;font-size:.8125rem;color:var(--quiet);display:flex;gap:5px;align-items:center;cursor:pointer;padding:3px 0}

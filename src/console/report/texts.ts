@@ -9,7 +9,6 @@ export const TEXTS = {
   themeLabel: { en: "Switch between light and dark", zh: "切換淺色與深色" },
   sections: { en: "Sections", zh: "章節" },
   notMeasured: { en: "Not measured in this run.", zh: "此任務未測量。" },
-  of: { en: "{a} of {b}", zh: "{b} 中的 {a}" },
 
   passed: { en: "Gate passed", zh: "通過閘門" },
   refused: { en: "Gate refused", zh: "閘門拒絕" },
@@ -133,15 +132,16 @@ export const TEXTS = {
   },
   memoryLeadNoCapacity: { en: "What each rank holds by plan.", zh: "各進程依計畫持有的內容。" },
   rank: { en: "Rank", zh: "進程" },
-  ranks: { en: "Ranks", zh: "進程" },
   weights: { en: "weights", zh: "權重" },
   gradients: { en: "gradients", zh: "梯度" },
   optimizer: { en: "optimizer state", zh: "優化器狀態" },
   activations: { en: "activations", zh: "激活值" },
   buffers: { en: "buffers", zh: "緩衝" },
-  other: { en: "other", zh: "其他" },
+  logits: { en: "logits and loss", zh: "logits 與損失" },
+  other: { en: "allocator and framework", zh: "配置器與框架" },
   total: { en: "Planned", zh: "計畫合計" },
   measuredPeak: { en: "Measured peak", zh: "實測峰值" },
+  processPeak: { en: "Process peak", zh: "行程峰值" },
   capacity: { en: "capacity {bytes}", zh: "容量 {bytes}" },
 
   training: { en: "Training", zh: "訓練過程" },
@@ -208,14 +208,12 @@ export const TEXTS = {
   note: { en: "note", zh: "紀錄" },
   sinceStart: { en: "Since the start", zh: "自開始起" },
   event: { en: "Event", zh: "事件" },
-  took: { en: "{seconds}", zh: "{seconds}" },
 
   lineage: { en: "Lineage and versions", zh: "血緣與版本" },
   lineageLead: {
     en: "Content hashes: the same bytes give the same name.",
     zh: "內容雜湊：相同的位元組得到相同的名稱。",
   },
-  madeFrom: { en: "made from {parents}", zh: "來自 {parents}" },
   versions: { en: "Versions", zh: "版本" },
   footer: {
     en: "Written by Tessera. This file holds everything it shows and asks nothing of the network.",

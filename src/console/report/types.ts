@@ -42,7 +42,16 @@ export type FunnelStep = {
   readonly dropped: readonly { readonly reason: Text; readonly count: number }[];
 };
 
-export const CATEGORIES = ["weights", "gradients", "optimizer", "activations", "buffers", "other"] as const;
+/** `buffers`: gathered weights, collectives, workspace; `other`: the allocator's fragments and the framework. */
+export const CATEGORIES = [
+  "weights",
+  "gradients",
+  "optimizer",
+  "activations",
+  "logits",
+  "buffers",
+  "other",
+] as const;
 export type Category = (typeof CATEGORIES)[number];
 
 export type MemoryPart = {
@@ -50,12 +59,13 @@ export type MemoryPart = {
   readonly layout: Text;
   readonly why: readonly Text[];
   readonly capacityBytes: number | null;
+  readonly measured: "device" | "process";
   readonly ranks: readonly {
     readonly rank: number;
     /** Its place, e.g. "pp 0 · ep 1". */
     readonly place: string;
     readonly planned: { readonly [C in Category]?: number };
-    /** Greatest that was measured in training. */
+    /** Greatest that was measured in training: of the device's tensors, or, where none are counted (CPU), of the whole process. */
     readonly measuredPeakBytes: number | null;
   }[];
 };

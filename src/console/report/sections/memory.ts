@@ -41,10 +41,11 @@ export function memorySection({ memory }: ReportInput): string {
   const legend = used.map((category) => key(`c-${category}`, t(category))).join("");
   const limit =
     capacity === null ? "" : key(shown ? "k-cap" : "k-none", t("capacity", { bytes: formatBytes(capacity) }));
+  const peakText = memory.measured === "device" ? "measuredPeak" : "processPeak";
   const body = `
   <p class="layout">${both(memory.layout)}</p>${memory.why.length > 0 ? `<ul class="why">${memory.why.map((each) => `<li>${both(each)}</li>`).join("")}</ul>` : ""}
-  <div class="scroll" tabindex="0" role="region" ${label({ en: "Memory by rank", zh: "各進程記憶體" })}><table class="memory"><thead><tr><th scope="col">${t("rank")}</th><td class="wide"></td><th scope="col" class="n">${t("total")}</th><th scope="col" class="n">${t("measuredPeak")}</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>
-  <p class="legend">${legend}${key("k-peak", t("measuredPeak"))}${limit}</p>`;
+  <div class="scroll" tabindex="0" role="region" ${label({ en: "Memory by rank", zh: "各進程記憶體" })}><table class="memory"><thead><tr><th scope="col">${t("rank")}</th><td class="wide"></td><th scope="col" class="n">${t("total")}</th><th scope="col" class="n">${t(peakText)}</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>
+  <p class="legend">${legend}${key("k-peak", t(peakText))}${limit}</p>`;
   return section(
     "memory",
     "memory",

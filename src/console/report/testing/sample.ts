@@ -39,9 +39,11 @@ export function sampleInput(seed = 7): ReportInput {
       gradients: 18.4e6 * scale,
       optimizer: 36.8e6 * scale,
       activations: 61e6 * scale,
+      logits: 12e6 * scale,
       buffers: 9e6,
+      other: 4e6,
     },
-    measuredPeakBytes: 152e6 * scale,
+    measuredPeakBytes: 171e6 * scale,
   });
   return {
     run: {
@@ -141,6 +143,7 @@ export function sampleInput(seed = 7): ReportInput {
         },
       ],
       capacityBytes: 256e6,
+      measured: "device",
       ranks: [
         rank(0, "pp 0 · ep 0", 1.02),
         rank(1, "pp 0 · ep 1", 1.02),

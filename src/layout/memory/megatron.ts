@@ -205,28 +205,12 @@ export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
 const partOfBody = memo<LayerBody, Part>();
 
 /** Everything a layer's part depends on, besides its body. */
-export const partKey = (s: Scope, recompute: Recompute, layout: Layout): string =>
-  [
-    ...[
-      s.tokens,
-      s.sharded,
-      s.tp,
-      s.etp,
-      s.cp,
-      s.streams,
-      s.contextParallel,
-      s.activation,
-      s.dispatch,
-      s.load,
-    ],
-    ...[
-      s.capacityFactor,
-      layout.ep,
-      recompute.kind,
-      ...(recompute.kind === "selective" ? recompute.regions : []),
-    ],
-    ...layout.offload.activations,
-  ].join("/");
+export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
+  const tokens = `${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
+  const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
+  return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
+}
 
 export function stageParts(
   model: Model,

@@ -91,19 +91,20 @@ export function evenStateBytes(count: Elements, layout: Layout, training: Traini
   const dense = count.matrices + count.vectors;
   const expert = count.experts + count.expertVectors;
   const gradient = precision.gradients === "float32" ? 4 : 2;
-  const cut = (level: number, bytesDense: number, bytesExpert: number) =>
-    layout.zero >= level ? bytesDense / shards.dense + bytesExpert / shards.expert : bytesDense + bytesExpert;
   const perMatrix = optimizerBytes(training, true);
   const perOther = optimizerBytes(training, false);
-  const optimizer = cut(
-    1,
-    count.matrices * perMatrix + count.vectors * perOther,
-    count.experts * perMatrix + count.expertVectors * perOther,
-  );
+  /** Bytes of both kinds where `level` and above cuts them; the fullest shard has the remainder. */
+  const cut = (level: number, bytesDense: number, bytesExpert: number) =>
+    layout.zero < level
+      ? dense * bytesDense + expert * bytesExpert
+      : Math.ceil(dense / shards.dense) * bytesDense + Math.ceil(expert / shards.expert) * bytesExpert;
+  const mean = (first: number, second: number) =>
+    first + second === 0 ? 0 : (first * perMatrix + second * perOther) / (first + second);
+  const optimizer = cut(1, mean(count.matrices, count.vectors), mean(count.experts, count.expertVectors));
   const host = optimizer * layout.offload.optimizer;
   return {
-    weights: cut(3, dense * WEIGHT_BYTES[precision.weights], expert * WEIGHT_BYTES[expertFormat(precision)]),
-    gradients: cut(2, dense * gradient, expert * gradient),
+    weights: cut(3, WEIGHT_BYTES[precision.weights], WEIGHT_BYTES[expertFormat(precision)]),
+    gradients: cut(2, gradient, gradient),
     optimizer: optimizer - host,
     host,
   };

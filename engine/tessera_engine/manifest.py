@@ -112,6 +112,14 @@ def damage(path: Path, expected: File) -> EngineError | None:
     return None
 
 
+def write_synced(path: Path, text: str) -> None:
+    """Writes a text file and waits until the disk has it."""
+    with open(path, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def sync_folder(path: Path) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(path, os.O_RDONLY)
@@ -124,10 +132,7 @@ def sync_folder(path: Path) -> None:
 def publish(folder: Path, manifest: Manifest) -> Path:
     """Writes the manifest into the temporary folder and renames it to its published name; returns that."""
     source, target = temporary(folder, manifest.step), folder / f"step-{manifest.step:08d}"
-    with open(source / MANIFEST, "w") as stream:
-        stream.write(manifest.to_json())
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_synced(source / MANIFEST, manifest.to_json())
     sync_folder(source)
     replaced = folder / f".{target.name}.old"
     if target.exists():

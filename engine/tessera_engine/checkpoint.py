@@ -12,7 +12,7 @@ copy instead of a write.
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import shutil
 import threading
 import time
@@ -122,7 +122,7 @@ class Saver:
             path = published
         except EngineError as failure:
             error = failure
-        except (CheckpointException, OSError, RuntimeError) as failure:
+        except (OSError, RuntimeError, ValueError) as failure:
             error = _save_error(failure, path)
         if error is not None and dist.get_rank(self.group) == 0:
             shutil.rmtree(path, ignore_errors=True)
@@ -245,10 +245,9 @@ def _first(failure: CheckpointException) -> str:
 
 
 def _save_error(failure: BaseException, path: Path) -> EngineError:
-    message = _first(failure) if isinstance(failure, CheckpointException) else f"{type(failure).__name__}: {failure}"
     free = -1
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path.parent).free
-    full = "No space left" in message or "ENOSPC" in message or os.strerror(122) in message
+    full = isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     code = "ENGINE_CHECKPOINT_DISK_FULL" if full else "ENGINE_CHECKPOINT_SAVE"
-    return EngineError(code, message, file=str(path), freeBytes=free)
+    return EngineError(code, f"{type(failure).__name__}: {failure}", file=str(path), freeBytes=free)

@@ -49,8 +49,13 @@ class Manifest:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest file's text."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        """The manifest file's text; `sha256` is that of the document without it."""
+        document = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps({**document, "sha256": _seal(document)}, indent=1, sort_keys=True) + "\n"
+
+
+def _seal(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def published(folder: Path) -> list[tuple[int, Path]]:
@@ -71,6 +76,8 @@ def read(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         content = json.loads(file.read_text())
+        if content.pop("sha256") != _seal(content):
+            raise ValueError("it does not match its own checksum")
         if content.pop("schema") != SCHEMA:
             raise ValueError("unknown schema")
         content["files"] = [File(**entry) for entry in content["files"]]

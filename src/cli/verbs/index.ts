@@ -1,5 +1,25 @@
 import type { Verb } from "../context.ts";
 import { completion } from "./completion.ts";
+import { doctor } from "./doctor.ts";
+import { logs } from "./logs.ts";
+import { ps } from "./ps.ts";
+import { recipeSchemaVerb } from "./recipe-schema.ts";
+import { resume } from "./resume.ts";
+import { run } from "./run.ts";
+import { setup } from "./setup.ts";
+import { status } from "./status.ts";
+import { stop } from "./stop.ts";
 
 /** Verbs in the order of the help. */
-export const verbs: readonly Verb[] = [completion];
+export const verbs: readonly Verb[] = [
+  setup,
+  doctor,
+  run,
+  ps,
+  status,
+  logs,
+  stop,
+  resume,
+  recipeSchemaVerb,
+  completion,
+];

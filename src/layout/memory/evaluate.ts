@@ -2,7 +2,15 @@
 import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
 import { fragmentation } from "./fragmentation.ts";
-import { MEGATRON_2026, type MegatronStack, namedGradients, padVocabulary, scopeOf, standing, stageParts } from "./megatron.ts";
+import {
+  MEGATRON_2026,
+  type MegatronStack,
+  namedGradients,
+  padVocabulary,
+  scopeOf,
+  standing,
+  stageParts,
+} from "./megatron.ts";
 import { type Extra, type StageNeed, stageNeed } from "./parts.ts";
 import { lastStage } from "./shards.ts";
 import { evenStateBytes, rankElements } from "./states.ts";
@@ -19,7 +27,12 @@ export type MemoryOptions = {
 };
 
 /** The worst moment of a rank: what stays, and the pass that needs most on top. */
-export type Peak = { readonly moment: Moment; readonly kept: number; readonly loss: number; readonly extra: Extra };
+export type Peak = {
+  readonly moment: Moment;
+  readonly kept: number;
+  readonly loss: number;
+  readonly extra: Extra;
+};
 
 export function peakOf(
   moments: readonly Moment[],
@@ -55,12 +68,22 @@ export function peakOf(
  * const report = memoryOf(model, layout, training, { engine: "megatron" });
  * report.classes[report.worst].memory.reserved; // bytes
  */
-export function memoryOf(model: Model, layout: Layout, training: Training, options: MemoryOptions): MemoryReport {
+export function memoryOf(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  options: MemoryOptions,
+): MemoryReport {
   const ranks = stageRanks(layout);
   const memories = Array.from({ length: layout.pp }, (_, ppRank) =>
     megatronRank(model, layout, training, ppRank, options),
   );
-  const classes: RankClass[] = memories.map((memory, ppRank) => ({ first: ppRank * ranks, count: ranks, ppRank, memory }));
+  const classes: RankClass[] = memories.map((memory, ppRank) => ({
+    first: ppRank * ranks,
+    count: ranks,
+    ppRank,
+    memory,
+  }));
   const classOf = new Uint16Array(worldOf(layout));
   classes.forEach((c, i) => classOf.fill(i, c.first, c.first + c.count));
   return { world: worldOf(layout), classes, classOf, worst: worstOf(classes) };
@@ -88,7 +111,9 @@ function megatronRank(
   const states = evenStateBytes(count, layout, training);
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
-  const needs = new Map(stages.map((stage) => [stage, stageNeed(stageParts(model, layout, training, stage, scope, stack))]));
+  const needs = new Map(
+    stages.map((stage) => [stage, stageNeed(stageParts(model, layout, training, stage, scope, stack))]),
+  );
   const named = (backward: boolean) => namedGradients(layout, scope, ppRank, backward);
   const peak = peakOf(moments, stages, needs, named);
   const holdsHead = stageRank(layout, lastStage(layout)) === ppRank;
@@ -112,7 +137,10 @@ export function hostActivations(
   stages: readonly number[],
   needs: ReadonlyMap<number, StageNeed>,
 ): number {
-  return moment.live.reduce((sum, count, i) => sum + count * (needs.get(stages[i] as number) as StageNeed).host, 0);
+  return moment.live.reduce(
+    (sum, count, i) => sum + count * (needs.get(stages[i] as number) as StageNeed).host,
+    0,
+  );
 }
 
 export function finish(bytes: Bytes, host: number, moment: Moment, framework: number): RankMemory {

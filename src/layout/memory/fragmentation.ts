@@ -4,4 +4,5 @@ import type { Bytes } from "./types.ts";
 /** Holes that temporaries and activations leave behind, as a share of them. */
 const SHARE = 0.1;
 
-export const fragmentation = (bytes: Bytes): number => SHARE * (bytes.activations + bytes.loss + bytes.workspace);
+export const fragmentation = (bytes: Bytes): number =>
+  SHARE * (bytes.activations + bytes.loss + bytes.workspace);

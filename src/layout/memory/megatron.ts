@@ -113,7 +113,8 @@ function backwardTemporaries(body: LayerBody, s: Scope): number {
 function transientForward(body: LayerBody, s: Scope): number {
   let most = 0;
   for (const { spec } of body.sublayers) {
-    if (spec.kind === "dense") most = Math.max(most, (s.tokens * spec.width * s.activation * (spec.gated ? 3 : 2)) / s.tp);
+    if (spec.kind === "dense")
+      most = Math.max(most, (s.tokens * spec.width * s.activation * (spec.gated ? 3 : 2)) / s.tp);
     if (spec.kind === "moe") {
       const act = (routedTokens(spec, s) * spec.width * s.activation) / s.etp;
       most = Math.max(most, act * (spec.gated ? 3 : 2));
@@ -132,7 +133,14 @@ export function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layou
   if (recompute.kind === "full") {
     const input = state(s);
     const host = offloaded.includes("layerInput") ? input : 0;
-    return { kept: input - host, loss: 0, full: full + input, forward: transientForward(body, s), backward, host };
+    return {
+      kept: input - host,
+      loss: 0,
+      full: full + input,
+      forward: transientForward(body, s),
+      backward,
+      host,
+    };
   }
   const regions = new Set(recompute.kind === "selective" ? recompute.regions : []);
   const keep = saved.filter((tensor) => !tensor.regions.some((region) => regions.has(region)));
@@ -175,7 +183,13 @@ export function stageParts(
 }
 
 /** Shapes of linear layers on one rank, for the placeholders of their gradients. */
-function placeholders(model: Model, layout: Layout, training: Training, ppRank: number, stack: MegatronStack): number {
+function placeholders(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  ppRank: number,
+  stack: MegatronStack,
+): number {
   const shapes = new Map<string, number>();
   const add = (out: number, into: number) => shapes.set(`${out}x${into}`, out * into);
   for (const { weights } of rankWeights(model, layout, training, ppRank)) {
@@ -199,7 +213,8 @@ function expertShape(w: Weight, layout: Layout): [number, number] {
 function* fusedShapes(weights: readonly Weight[], layout: Layout): Generator<[number, number]> {
   const groups = new Map<string, [number, number]>();
   for (const w of weights) {
-    if (w.cut.kind === "expert" || w.use !== "linear" || w.shape.length !== 2 || w.module === "router") continue;
+    if (w.cut.kind === "expert" || w.use !== "linear" || w.shape.length !== 2 || w.module === "router")
+      continue;
     if (w.module === "head" || w.module === "hyperConnection") continue;
     const [rows, columns] = w.shape as [number, number];
     const { cut } = w;

@@ -1,10 +1,19 @@
 import { EXIT, type ExitCode, formatSeconds, renderError, TesseraError, errorJson } from "../base/index.ts";
-import { Controller, engineZygote, type LoadedRecipe, localLauncher, type RunEnd } from "../run/index.ts";
+import {
+  Controller,
+  engineZygote,
+  type LoadedRecipe,
+  localLauncher,
+  type RunEnd,
+  type WorkerMessage,
+} from "../run/index.ts";
 import { nightWatch } from "../watch/index.ts";
 import type { Context } from "./context.ts";
+import { type Drill, DrillRunner } from "./drill.ts";
 import { phases } from "./phases/index.ts";
 import { ProgressLine } from "./progress.ts";
 import { shortPath } from "./runs.ts";
+import { summary } from "./summary.ts";
 import { eventText } from "./tell.ts";
 import { VERSION } from "./version.ts";
 
@@ -13,12 +22,18 @@ const SAME_PRESS_MS = 300;
 /** After the second Ctrl-C: longest wait for a clean end. */
 const NOW_MS = 5000;
 
+const DRILL = {
+  en: "drill: killing rank {rank} (pid {pid}) with -9 after step {step}",
+  zh: "演習：第 {step} 步之後以 -9 殺死進程 {rank}（pid {pid}）",
+} as const;
+
 /** Runs or resumes a recipe in its folder with everything a person sees of it, and returns the exit code. */
 export async function supervised(
   context: Context,
-  ask: { folder: string; id: string; loaded: LoadedRecipe },
+  ask: { folder: string; id: string; loaded: LoadedRecipe; drill?: Drill | undefined },
 ): Promise<ExitCode> {
   const began = Date.now();
+  const drill = ask.drill ? new DrillRunner(ask.drill) : undefined;
   const line = new ProgressLine(
     context,
     { write: (text) => writeTalk(text), columns: () => process.stderr.columns ?? 80 },
@@ -33,6 +48,14 @@ export async function supervised(
     zygote: () => engineZygote(context.env),
     env: context.env,
     onProgress: (progress) => line.update(progress),
+    ...(drill
+      ? {
+          onMessage: (message: WorkerMessage) => {
+            const killed = drill.see(message, controller.state.incidents.length);
+            if (killed) line.talk(context.say(DRILL, killed));
+          },
+        }
+      : {}),
     onPhase: (...phase) => line.phase(...phase),
     onEvent: (event) => {
       const text = eventText(context, event, true);
@@ -79,6 +102,7 @@ function conclude(
   }
   if (end.error) throw end.error;
   const healed = state.incidents.filter((one) => one.recovered).length;
+  if (end.outputs.measure) return summary(context, { outputs: end.outputs, healed, seconds, folder });
   context.out(
     context.say(
       {

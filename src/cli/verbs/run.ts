@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { errorJson, EXIT, renderError, unwrap } from "../../base/index.ts";
 import { loadRecipe, recipeIdentity } from "../../run/index.ts";
 import type { Context, Verb } from "../context.ts";
+import { parseDrill } from "../drill.ts";
 import { runsFolder } from "../runs.ts";
 import { supervised } from "../supervised.ts";
 
@@ -18,7 +19,8 @@ export const run: Verb = {
       .option("--runs <folder>", "folder of all runs (default: runs)")
       .option("--label <text>", "another run of the same recipe", "")
       .option("--check", "only check the recipe", false)
-      .action((file: string, options: { runs?: string; label: string; check: boolean }) =>
+      .option("--drill <rank@step>", "kill a rank with -9 after a step, to see the run heal")
+      .action((file: string, options: { runs?: string; label: string; check: boolean; drill?: string }) =>
         act(async (context) => {
           const loaded = loadRecipe(resolve(context.cwd, file));
           if (!loaded.ok) {
@@ -36,7 +38,8 @@ export const run: Verb = {
           const id = unwrap(recipeIdentity(loaded.value, options.label));
           const folder = join(runsFolder(context, options.runs), loaded.value.recipe.name, id);
           if (options.check) return checked(context, id, folder);
-          return supervised(context, { folder, id, loaded: loaded.value });
+          const drill = options.drill === undefined ? undefined : unwrap(parseDrill(options.drill));
+          return supervised(context, { folder, id, loaded: loaded.value, drill });
         }),
       );
   },

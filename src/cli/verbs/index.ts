@@ -1,5 +1,6 @@
 import type { Verb } from "../context.ts";
 import { completion } from "./completion.ts";
+import { data } from "./data.ts";
 import { doctor } from "./doctor.ts";
 import { estimate } from "./estimate.ts";
 import { evaluate } from "./eval.ts";
@@ -25,6 +26,7 @@ export const verbs: readonly Verb[] = [
   logs,
   stop,
   resume,
+  data,
   evaluate,
   recipeSchemaVerb,
   completion,

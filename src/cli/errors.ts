@@ -14,9 +14,4 @@ export const cliFail = catalog({
     message: { en: "there is no folder {path}", zh: "沒有資料夾 {path}" },
     next: { en: "give the folder that holds test.jsonl", zh: "請給出含 test.jsonl 的資料夾" },
   },
-  REPORT_FOLDER: {
-    exit: EXIT.usage,
-    message: { en: "{path} is not a run folder: it has no journal", zh: "{path} 不是任務資料夾：沒有日誌" },
-    next: { en: "tessera ps", zh: "tessera ps" },
-  },
 });

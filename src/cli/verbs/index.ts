@@ -8,6 +8,7 @@ import { logs } from "./logs.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
 import { recipeSchemaVerb } from "./recipe-schema.ts";
+import { report } from "./report.ts";
 import { resume } from "./resume.ts";
 import { run } from "./run.ts";
 import { setup } from "./setup.ts";
@@ -28,6 +29,7 @@ export const verbs: readonly Verb[] = [
   resume,
   data,
   evaluate,
+  report,
   recipeSchemaVerb,
   completion,
 ];

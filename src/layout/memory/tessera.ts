@@ -11,6 +11,7 @@ import { finish, peakOf } from "./peak.ts";
 import { type Part, stageNeed } from "./parts.ts";
 import { partKey, scopeOf } from "./megatron.ts";
 import { memo } from "./memo.ts";
+import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
 import { eagerHead, eagerLayer } from "./eager.ts";
@@ -114,24 +115,25 @@ export class StageState {
 
 const partOfBody = memo<LayerBody, Part>();
 
+function eagerParts(model: Model, layout: Layout, training: Training, stage: number, scope: Scope): Part[] {
+  const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
+  const key = partKey(scope, recompute, layout);
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
+    partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
+  );
+  if (stage === lastStage(layout)) {
+    for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(eagerHead(model, scope));
+  }
+  return parts;
+}
+
 /** What all shards of a pipeline rank share: the peak of its passes and its gathered weights. */
 export function tesseraStage(model: Model, layout: Layout, training: Training, ppRank: number, load: number) {
   const scope = scopeOf(model, layout, training, load);
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
   const needs = new Map(
-    stages.map((stage) => {
-      const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
-      const key = partKey(scope, recompute, layout);
-      const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
-        partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
-      );
-      if (stage === lastStage(layout)) {
-        for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++)
-          parts.push(eagerHead(model, scope));
-      }
-      return [stage, stageNeed(parts)] as const;
-    }),
+    stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
   );
   const peak = peakOf(moments, stages, needs, () => 0);
   return {
@@ -182,4 +184,10 @@ export function tesseraRank(
     workspace: state.buffers + peak.extra.workspace,
   };
   return finish(bytes, 0, peak.moment, framework);
+}
+
+/** Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine. */
+export function savedForBackward(model: Model, layout: Layout, training: Training, stage: number): number {
+  const scope = scopeOf(model, layout, training, 1);
+  return stageNeed(eagerParts(model, layout, training, stage, scope)).kept;
 }

@@ -20,6 +20,7 @@ export {
   worldOf,
 } from "./layout.ts";
 export * from "./memory/index.ts";
+export * from "./pieces/index.ts";
 export { type MoveCost, moveCost } from "./move.ts";
 export { type Alternative, plan, type Plan, type PlannedTime, type PlanRequest, runSearch } from "./plan.ts";
 export { predictMemory } from "./predict.ts";

@@ -68,32 +68,24 @@ function megatronClasses(model: Model, layout: Layout, training: Training, optio
   return { list, members: list.map(({ first }) => [[first, first + ranks]]) };
 }
 
-/** Shards of one stage differ only by the rows that torch.chunk gives them: equal counts share a class. */
+/** Shards of one stage differ only by the rows that torch.chunk gives them. */
 function tesseraClasses(model: Model, layout: Layout, training: Training, options: MemoryOptions): Classes {
   const list: RankClass[] = [];
   const members: [number, number][][] = [];
   for (let ppRank = 0; ppRank < layout.pp; ppRank++) {
     const stage = tesseraStage(model, layout, training, ppRank, options.load ?? 1);
-    const known = new Map<number, number>();
-    for (let replica = 0; replica < layout.dpReplicate; replica++) {
-      for (let shard = 0; shard < layout.dpShard; shard++) {
-        const rank = (ppRank * layout.dpReplicate + replica) * layout.dpShard + shard;
-        const count = stage.state.elements(shard);
-        let at = known.get(count);
-        if (at === undefined) {
-          at = list.length;
-          known.set(count, at);
-          list.push({
-            first: rank,
-            count: 0,
-            ppRank,
-            memory: tesseraRank(stage, shard, options.framework ?? 0),
-          });
-          members.push([]);
-        }
-        (members[at] as [number, number][]).push([rank, rank + 1]);
-        list[at] = { ...(list[at] as RankClass), count: (list[at] as RankClass).count + 1 };
-      }
+    for (const { from, to } of stage.state.ranges()) {
+      const starts = Array.from(
+        { length: layout.dpReplicate },
+        (_, i) => (ppRank * layout.dpReplicate + i) * layout.dpShard,
+      );
+      list.push({
+        first: (starts[0] as number) + from,
+        count: (to - from) * layout.dpReplicate,
+        ppRank,
+        memory: tesseraRank(stage, from, options.framework ?? 0),
+      });
+      members.push(starts.map((start) => [start + from, start + to]));
     }
   }
   return { list, members };

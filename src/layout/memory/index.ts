@@ -3,5 +3,6 @@ export { memoryOf, type MemoryOptions } from "./evaluate.ts";
 export { MEGATRON_2025, MEGATRON_2026, type MegatronStack } from "./megatron.ts";
 export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";
+export { savedForBackward } from "./tessera.ts";
 export { CATEGORIES } from "./types.ts";
 export type * from "./types.ts";

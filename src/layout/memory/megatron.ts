@@ -6,9 +6,17 @@
  */
 import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import type { Layout, Recompute, Training } from "../layout.ts";
+import { memo } from "./memo.ts";
 import type { Part, Saved } from "./parts.ts";
 import { layerSaved, routedTokens, type Scope } from "./saved.ts";
-import { lastStage, layersOfStage, localElements, rankWeights, unitShare } from "./shards.ts";
+import {
+  lastStage,
+  layersOfStage,
+  localElements,
+  type RankWeights,
+  rankWeights,
+  unitShare,
+} from "./shards.ts";
 
 const MiB = 2 ** 20;
 
@@ -194,6 +202,16 @@ export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
   return { kept: norms + softmax, loss: softmax, full: norms + softmax, forward: logits, backward, host: 0 };
 }
 
+const partOfBody = memo<LayerBody, Part>();
+
+/** Everything a layer's part depends on, besides its body. */
+export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
+  const tokens = `${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
+  const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
+  return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
+}
+
 export function stageParts(
   model: Model,
   layout: Layout,
@@ -203,19 +221,21 @@ export function stageParts(
   stack: MegatronStack,
 ): Part[] {
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
-  const bodies = layersOfStage(model, layout, training, stage);
-  const limit = recompute.kind === "full" ? (recompute.layers ?? bodies.length) : bodies.length;
+  const layers = layersOfStage(model, layout, training, stage);
+  const limit = recompute.kind === "full" ? (recompute.layers ?? layers.length) : layers.length;
   const isLast = stage === lastStage(layout);
   const waiting = isLast && stack.headPlaceholder === "backward" ? headBytes(model, s, stack) : 0;
-  const parts = bodies.map(({ body }, i) => {
-    const part = layerPart(
-      body,
-      s,
-      recompute.kind === "full" && i >= limit ? { kind: "none" } : recompute,
-      layout,
-    );
-    const experts = stack.groupedPlaceholders === "layer" ? expertPlaceholders(body, layout) : 0;
-    return waiting + experts === 0 ? part : { ...part, backward: part.backward + waiting + experts };
+  const rest: Recompute = recompute.kind === "full" ? { kind: "none" } : recompute;
+  const suffix = `/${stack.groupedPlaceholders}`;
+  const keys = [partKey(s, recompute, layout) + suffix, partKey(s, rest, layout) + suffix] as const;
+  const parts = layers.map(({ body }, i) => {
+    const inside = i < limit;
+    const part = partOfBody(body, inside ? keys[0] : keys[1], () => {
+      const one = layerPart(body, s, inside ? recompute : rest, layout);
+      const experts = stack.groupedPlaceholders === "layer" ? expertPlaceholders(body, layout) : 0;
+      return { ...one, backward: one.backward + experts };
+    });
+    return waiting === 0 ? part : { ...part, backward: part.backward + waiting };
   });
   if (isLast) {
     // Each module of multi-token prediction runs the head once more on its own state.
@@ -224,23 +244,26 @@ export function stageParts(
   return parts;
 }
 
-/** Shapes of linear layers on one rank, for the placeholders of their gradients. */
-function placeholders(
-  model: Model,
-  layout: Layout,
-  training: Training,
-  ppRank: number,
-  stack: MegatronStack,
-): number {
-  const shapes = new Map<string, number>();
-  const add = (out: number, into: number) => shapes.set(`${out}x${into}`, out * into);
-  for (const { weights } of rankWeights(model, layout, training, ppRank)) {
-    if (stack.linearPlaceholders) for (const [out, into] of fusedShapes(weights, layout)) add(out, into);
-    if (stack.groupedPlaceholders === "layer") continue;
-    for (const w of weights) if (isGrouped(w)) add(...expertShape(w, layout));
+const shapesOf = memo<readonly Weight[], ReadonlyMap<string, number>>();
+
+/** Distinct shapes of linear layers on one rank, with their elements: their gradients' placeholders. */
+function placeholders(groups: RankWeights, layout: Layout, training: Training, stack: MegatronStack): number {
+  const all = new Map<string, number>();
+  const key = `${layout.tp}/${layout.etp}/${stack.linearPlaceholders}/${stack.groupedPlaceholders}`;
+  for (const { weights } of groups) {
+    const shapes = shapesOf(weights, key, () => {
+      const own = new Map<string, number>();
+      const add = (out: number, into: number) => own.set(`${out}x${into}`, out * into);
+      if (stack.linearPlaceholders) for (const [out, into] of fusedShapes(weights, layout)) add(out, into);
+      if (stack.groupedPlaceholders === "shape") {
+        for (const w of weights) if (isGrouped(w)) add(...expertShape(w, layout));
+      }
+      return own;
+    });
+    for (const [shape, size] of shapes) all.set(shape, size);
   }
   let elements = 0;
-  for (const size of shapes.values()) elements += size;
+  for (const size of all.values()) elements += size;
   return elements * (training.precision.activations === "float32" ? 4 : 2);
 }
 
@@ -287,13 +310,13 @@ export function standing(
   stack: MegatronStack,
   holdsHead: boolean,
 ): number {
-  const weights = rankWeights(model, layout, training, ppRank).flatMap((group) => group.weights);
-  const grouped = weights.some(isGrouped) ? stack.groupedScratch : 0;
+  const groups = rankWeights(model, layout, training, ppRank);
+  const grouped = groups.some(({ weights }) => weights.some(isGrouped)) ? stack.groupedScratch : 0;
   const placeholder = stack.headPlaceholder === "kept" ? headBytes(model, s, stack) : 0;
   const head = holdsHead ? placeholder + stack.torchScratch : 0;
   // Rotary angles in fp32, one row a token.
   const rotary = 4 * s.tokens * rotaryWidth(model);
-  return stack.engineScratch + grouped + head + rotary + placeholders(model, layout, training, ppRank, stack);
+  return stack.engineScratch + grouped + head + rotary + placeholders(groups, layout, training, stack);
 }
 
 function rotaryWidth(model: Model): number {

@@ -5,11 +5,13 @@
  * float32, moments are float32. A dense tensor is cut on dimension 0 as torch.chunk does; a tensor of experts has its
  * slots on dimension 0 and is cut over the remaining ranks on dimension 1.
  */
-import { bodyWeights, elements, type Model, type Weight } from "../../model/index.ts";
-import { type Layout, microBatches, stageRank, type Training } from "../layout.ts";
+import { elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import { type Layout, microBatches, type Training } from "../layout.ts";
 import { finish, peakOf } from "./peak.ts";
 import { type Part, stageNeed } from "./parts.ts";
-import { scopeOf } from "./megatron.ts";
+import { partKey, scopeOf } from "./megatron.ts";
+import { memo } from "./memo.ts";
+import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
 import { eagerHead, eagerLayer } from "./eager.ts";
@@ -33,6 +35,32 @@ export function shardElements(weight: Weight, layout: Layout, index: number): nu
   return (all / rows) * (to - from);
 }
 
+type ListState = {
+  buffers: number;
+  experts: number;
+  dense: number;
+  /** Number of rows -> summed length of a row. */
+  rows: Map<number, number>;
+};
+
+const listState = memo<readonly Weight[], ListState>();
+
+function countList(weights: readonly Weight[], layout: Layout): ListState {
+  const sum: ListState = { buffers: 0, experts: 0, dense: 0, rows: new Map() };
+  for (const w of weights) {
+    const rows = w.shape[0] as number;
+    const all = elements(w);
+    // Router biases are float32, tables of token ids int64.
+    if (!w.trained) sum.buffers += all * (w.counted ? 4 : 8);
+    else if (w.cut.kind === "expert") sum.experts += shardElements(w, layout, 0);
+    else {
+      sum.rows.set(rows, (sum.rows.get(rows) ?? 0) + all / rows);
+      sum.dense += all;
+    }
+  }
+  return sum;
+}
+
 /** State of a stage as a function of the shard: rows of equal length are summed, so a shard costs a few additions. */
 export class StageState {
   readonly #rows = new Map<number, number>();
@@ -48,16 +76,13 @@ export class StageState {
     let buffers = 0;
     let experts = 0;
     let dense = 0;
+    const key = `${layout.dpShard}/${layout.ep}/${layout.slotsPerRank ?? 0}`;
     for (const { weights, times } of rankWeights(model, layout, training, ppRank)) {
-      for (const w of weights) {
-        const rows = w.shape[0] as number;
-        if (!w.trained) buffers += times * elements(w) * (w.counted ? 4 : 8);
-        else if (w.cut.kind === "expert") experts += times * shardElements(w, layout, 0);
-        else {
-          this.#rows.set(rows, (this.#rows.get(rows) ?? 0) + (times * elements(w)) / rows);
-          dense += times * elements(w);
-        }
-      }
+      const one = listState(weights, key, () => countList(weights, layout));
+      buffers += times * one.buffers;
+      experts += times * one.experts;
+      dense += times * one.dense;
+      for (const [rows, width] of one.rows) this.#rows.set(rows, (this.#rows.get(rows) ?? 0) + times * width);
     }
     this.buffers = buffers;
     this.experts = experts;
@@ -68,14 +93,39 @@ export class StageState {
   elements(index: number): number {
     let sum = this.experts;
     for (const [rows, width] of this.#rows) {
-      const [from, to] = chunkRange(rows, this.#layout.dpShard, index);
-      sum += (to - from) * width;
+      const size = Math.ceil(rows / this.#layout.dpShard);
+      sum += Math.max(0, Math.min(size, rows - index * size)) * width;
     }
     return sum;
   }
+
+  /** Shards in ranges that hold equally much: chunks are full up to one shard, short there, empty after it. */
+  ranges(): { from: number; to: number }[] {
+    const shards = this.#layout.dpShard;
+    const edges = new Set([0, shards]);
+    for (const rows of this.#rows.keys()) {
+      const full = Math.floor(rows / Math.ceil(rows / shards));
+      if (full < shards) edges.add(full);
+      if (full + 1 < shards) edges.add(full + 1);
+    }
+    const sorted = [...edges].sort((x, y) => x - y);
+    return sorted.slice(1).map((to, i) => ({ from: sorted[i] as number, to }));
+  }
 }
 
-export type TesseraRank = { readonly ppRank: number; readonly shard: number };
+const partOfBody = memo<LayerBody, Part>();
+
+function eagerParts(model: Model, layout: Layout, training: Training, stage: number, scope: Scope): Part[] {
+  const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
+  const key = partKey(scope, recompute, layout);
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
+    partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
+  );
+  if (stage === lastStage(layout)) {
+    for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(eagerHead(model, scope));
+  }
+  return parts;
+}
 
 /** What all shards of a pipeline rank share: the peak of its passes and its gathered weights. */
 export function tesseraStage(model: Model, layout: Layout, training: Training, ppRank: number, load: number) {
@@ -83,17 +133,7 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
   const needs = new Map(
-    stages.map((stage) => {
-      const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
-      const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
-        eagerLayer(body, scope, recompute.kind === "full"),
-      );
-      if (stage === lastStage(layout)) {
-        for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++)
-          parts.push(eagerHead(model, scope));
-      }
-      return [stage, stageNeed(parts)] as const;
-    }),
+    stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
   );
   const peak = peakOf(moments, stages, needs, () => 0);
   return {
@@ -109,29 +149,21 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
  */
 function gathered(model: Model, layout: Layout, training: Training, ppRank: number): number {
   const bytes = training.precision.weights === "float32" ? 4 : 2;
-  const size = (weights: readonly Weight[]) =>
-    weights.reduce((sum, w) => {
-      if (!w.trained) return sum;
-      return (
-        sum + (w.cut.kind === "expert" ? shardElements(w, layout, 0) * expertShards(layout) : elements(w))
-      );
-    }, 0);
+  const key = `${layout.dpShard}/${layout.ep}/${layout.slotsPerRank ?? 0}`;
   let all = 0;
   let largest = 0;
-  layout.stages.forEach((_, stage) => {
-    if (stageRank(layout, stage) !== ppRank) return;
-    for (const { body } of layersOfStage(model, layout, training, stage)) {
-      const one = size(bodyWeights(body));
-      all += one;
+  let root = 0;
+  for (const { weights, times } of rankWeights(model, layout, training, ppRank)) {
+    const { experts, dense } = listState(weights, key, () => countList(weights, layout));
+    const one = experts * expertShards(layout) + dense;
+    if (weights === model.embedding.weights || weights === model.head.weights) root += one;
+    else {
+      all += times * one;
       largest = Math.max(largest, one);
     }
-  });
-  const root = rankWeights(model, layout, training, ppRank).filter(
-    ({ weights }) => weights === model.embedding.weights || weights === model.head.weights,
-  );
-  const rest = root.reduce((sum, { weights }) => sum + size(weights), 0);
+  }
   const keeps = layout.pp > 1 || !layout.reshardAfterForward;
-  return (keeps ? all + rest : 2 * largest + rest) * bytes + largest * bytes;
+  return ((keeps ? all : 2 * largest) + root + largest) * bytes;
 }
 
 export function tesseraRank(
@@ -152,4 +184,10 @@ export function tesseraRank(
     workspace: state.buffers + peak.extra.workspace,
   };
   return finish(bytes, 0, peak.moment, framework);
+}
+
+/** Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine. */
+export function savedForBackward(model: Model, layout: Layout, training: Training, stage: number): number {
+  const scope = scopeOf(model, layout, training, 1);
+  return stageNeed(eagerParts(model, layout, training, stage, scope)).kept;
 }

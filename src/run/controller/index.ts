@@ -1,0 +1,5 @@
+/** The controller of a run: owns its folder, its agents and its journal. */
+export { listCheckpoints, prune } from "./checkpoints.ts";
+export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
+export { readTelemetry, Series, TELEMETRY_FILE, type TelemetryRecord } from "./series.ts";
+export { evenStages, type WorkerLayout, worldOfLayout } from "./spec.ts";

@@ -3,11 +3,8 @@ export { memoryOf, type MemoryOptions } from "./evaluate.ts";
 export { MEGATRON_2025, MEGATRON_2026, type MegatronStack } from "./megatron.ts";
 export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";
-<<<<<<< HEAD
 export { CATEGORIES } from "./types.ts";
 export { savedForBackward } from "./tessera.ts";
-=======
 export { savedForBackward } from "./tessera.ts";
 export { CATEGORIES } from "./types.ts";
->>>>>>> planner-time
 export type * from "./types.ts";

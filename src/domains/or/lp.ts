@@ -205,14 +205,19 @@ class Parser {
       this.#name();
       const terms = this.#expression();
       rows.push({ terms, relation: this.#relation(), bound: this.#signed() });
+      this.#lineEnd();
       if (rows.length > LP_LIMITS.rows) tooBig("rows", rows.length, LP_LIMITS.rows);
     }
     for (;;) {
       const token = this.#next("end");
       const section = sectionOf(token);
       if (section === "end") break;
-      if (section === "bounds") while (!this.#section()) rows.push(...this.#boundRows());
-      else if (section === "gen") while (!this.#section()) integers.push(this.#variable());
+      if (section === "bounds") {
+        while (!this.#section()) {
+          rows.push(...this.#boundRows());
+          this.#lineEnd();
+        }
+      } else if (section === "gen") while (!this.#section()) integers.push(this.#variable());
       else if (section === "bin") while (!this.#section()) binaries.push(this.#variable());
       else refuse(token, "gen, bin, bounds or end");
     }
@@ -270,6 +275,12 @@ class Parser {
       terms.push({ sign, coefficient, variable: this.#variable() });
       if (++this.#terms > LP_LIMITS.terms) tooBig("terms", this.#terms, LP_LIMITS.terms);
     }
+  }
+
+  /** A row ends its line, so that "x1 <= 3 x2" is no two rows. */
+  #lineEnd(): void {
+    const token = this.#peek();
+    if (token && token.line === this.#tokens[this.#at - 1]?.line) refuse(token, "a new line");
   }
 
   #relation(): Relation {

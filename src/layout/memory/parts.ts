@@ -43,7 +43,12 @@ export type StageNeed = {
 };
 
 /** How the extra bytes of the worst moment split: recomputed or not yet freed activations, and temporaries. */
-export type Extra = { readonly total: number; readonly activations: number; readonly loss: number; readonly workspace: number };
+export type Extra = {
+  readonly total: number;
+  readonly activations: number;
+  readonly loss: number;
+  readonly workspace: number;
+};
 
 const worse = (a: Extra | undefined, b: Extra): Extra => (a === undefined || b.total > a.total ? b : a);
 const NOTHING: Extra = { total: 0, activations: 0, loss: 0, workspace: 0 };

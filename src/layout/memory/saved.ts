@@ -71,7 +71,9 @@ function hyperConnection(scope: Scope): Saved[] {
 
 /** Ulysses keeps the attention output on both sides of its exchange. */
 const exchanged = (scope: Scope, output: number): Saved[] =>
-  scope.cp > 1 && scope.contextParallel === "ulysses" ? [{ module: "attention", bytes: output, regions: CORE }] : [];
+  scope.cp > 1 && scope.contextParallel === "ulysses"
+    ? [{ module: "attention", bytes: output, regions: CORE }]
+    : [];
 
 function grouped(spec: GroupedAttention, s: Scope): Saved[] {
   const a = s.activation * s.tokens;
@@ -94,7 +96,11 @@ function grouped(spec: GroupedAttention, s: Scope): Saved[] {
 function indexer(spec: { heads: number; headDim: number; topK: number }, s: Scope): Saved[] {
   const a = s.activation * s.tokens;
   return [
-    { module: "indexer", bytes: a * (spec.heads * spec.headDim + spec.headDim + spec.heads), regions: ATTENTION },
+    {
+      module: "indexer",
+      bytes: a * (spec.heads * spec.headDim + spec.headDim + spec.heads),
+      regions: ATTENTION,
+    },
     { module: "indexer", bytes: 4 * s.tokens * spec.topK, regions: ATTENTION },
   ];
 }
@@ -147,7 +153,7 @@ function compressed(spec: CompressedAttention, s: Scope): Saved[] {
 
 function linear(spec: LinearAttention, s: Scope): Saved[] {
   const a = s.activation * s.tokens;
-  const keys = (spec.keyHeads * spec.keyDim) * unitShare(spec.keyHeads, s.tp);
+  const keys = spec.keyHeads * spec.keyDim * unitShare(spec.keyHeads, s.tp);
   const values = (spec.valueHeads * spec.valueDim) / s.tp;
   const channels = 2 * keys + values;
   const heads = spec.valueHeads / s.tp;
@@ -185,13 +191,23 @@ function mixture(spec: MoeFeedForward, s: Scope): Saved[] {
     { module: "experts", bytes: one, regions: ["moe", "moeActivation"] },
     ...(shared > 0
       ? [
-          { module: "sharedExperts" as const, bytes: shared * (spec.gated ? 2 : 1), regions: ["moe", "sharedExperts"] as const },
+          {
+            module: "sharedExperts" as const,
+            bytes: shared * (spec.gated ? 2 : 1),
+            regions: ["moe", "sharedExperts"] as const,
+          },
           { module: "sharedExperts" as const, bytes: shared, regions: ["moe", "sharedExperts"] as const },
         ]
       : []),
     // A latent mixture keeps the combined latent output for the projection back.
     ...(isLatent
-      ? [{ module: "latent" as const, bytes: s.sharded * spec.expertHidden * s.activation, regions: ["moe"] as const }]
+      ? [
+          {
+            module: "latent" as const,
+            bytes: s.sharded * spec.expertHidden * s.activation,
+            regions: ["moe"] as const,
+          },
+        ]
       : []),
   ];
 }

@@ -4,7 +4,14 @@
  * - data shards. FSDP2 (our engine) cuts dimension 0 into chunks of ceil(n / d), as torch.chunk does, so late ranks
  *   may hold less or nothing; Megatron's distributed optimizer cuts a flat buffer evenly.
  */
-import { bodyWeights, elements, type Layer, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import {
+  bodyWeights,
+  elements,
+  type Layer,
+  type LayerBody,
+  type Model,
+  type Weight,
+} from "../../model/index.ts";
 import { type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
 
 /** Rows [from, to) of n that shard `index` of `count` holds under torch.chunk. */
@@ -17,7 +24,10 @@ export function chunkRange(n: number, count: number, index: number): [number, nu
 export const unitShare = (units: number, ways: number): number => Math.max(1 / ways, 1 / units);
 
 /** Elements left of a weight after the model cuts, before any data shard. */
-export function localElements(weight: Weight, layout: Pick<Layout, "tp" | "ep" | "etp" | "slotsPerRank">): number {
+export function localElements(
+  weight: Weight,
+  layout: Pick<Layout, "tp" | "ep" | "etp" | "slotsPerRank">,
+): number {
   const all = elements(weight);
   const { cut } = weight;
   switch (cut.kind) {
@@ -45,7 +55,12 @@ export const embedsTwice = (model: Model, layout: Layout, training: Training): b
   stageRank(layout, lastStage(layout)) !== stageRank(layout, 0) &&
   (model.tied || (training.mtp && model.mtp.length > 0));
 
-export function layersOfStage(model: Model, layout: Layout, training: Training, stage: number): readonly Layer[] {
+export function layersOfStage(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  stage: number,
+): readonly Layer[] {
   const own = (layout.stages[stage] ?? []).map((index) => model.layers[index] as Layer);
   return stage === lastStage(layout) && training.mtp ? [...own, ...model.mtp] : own;
 }

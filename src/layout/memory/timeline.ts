@@ -26,15 +26,24 @@ export type RankMoments = {
 const known = new Map<string, readonly RankMoments[]>();
 
 /** Candidate peaks of every pipeline rank. */
-export function rankMoments(schedule: Schedule, pp: number, vpp: number, micros: number): readonly RankMoments[] {
+export function rankMoments(
+  schedule: Schedule,
+  pp: number,
+  vpp: number,
+  micros: number,
+): readonly RankMoments[] {
   // Beyond this many micro-batches every schedule but GPipe is in its steady state.
   const chunks = pp === 1 ? vpp : chunksOf(schedule, vpp);
   const enough = schedule === "gpipe" ? micros : Math.min(micros, 2 * pp * Math.max(chunks, 2) + pp);
-  const count = schedule === "interleaved1f1b" ? Math.max(pp, Math.ceil(enough / pp) * pp) : Math.max(1, enough);
+  const count =
+    schedule === "interleaved1f1b" ? Math.max(pp, Math.ceil(enough / pp) * pp) : Math.max(1, enough);
   const key = `${schedule}/${pp}/${vpp}/${Math.min(count, micros)}`;
   let found = known.get(key);
   if (!found) {
-    found = pp === 1 ? [alone(vpp, schedule === "gpipe" ? micros : 1)] : replay(schedule, pp, vpp, Math.min(count, micros));
+    found =
+      pp === 1
+        ? [alone(vpp, schedule === "gpipe" ? micros : 1)]
+        : replay(schedule, pp, vpp, Math.min(count, micros));
     known.set(key, found);
   }
   return found;

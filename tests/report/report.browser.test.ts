@@ -129,7 +129,7 @@ test("charts: the pointer and the arrow keys read values, all charts together; t
   await page.mouse.move(box.x + box.width - 10, box.y + 80);
   expect(await figure.locator(".read").innerText()).toContain("step 240:");
   expect(await figure.locator(".cursor").getAttribute("visibility")).toBe("visible");
-  const ticks = () => figure.locator("text.tick").allInnerTexts();
+  const ticks = () => figure.locator("text.tick").allTextContents();
   const before = await ticks();
   await figure.locator("input").check();
   expect(await ticks()).not.toEqual(before);

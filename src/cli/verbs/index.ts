@@ -1,4 +1,5 @@
 import type { Verb } from "../context.ts";
+import { balance } from "./balance.ts";
 import { completion } from "./completion.ts";
 import { data } from "./data.ts";
 import { doctor } from "./doctor.ts";
@@ -29,6 +30,7 @@ export const verbs: readonly Verb[] = [
   resume,
   data,
   evaluate,
+  balance,
   report,
   recipeSchemaVerb,
   completion,

@@ -5,6 +5,4 @@ export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";
 export { CATEGORIES } from "./types.ts";
 export { savedForBackward } from "./tessera.ts";
-export { savedForBackward } from "./tessera.ts";
-export { CATEGORIES } from "./types.ts";
 export type * from "./types.ts";

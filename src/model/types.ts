@@ -192,6 +192,8 @@ export type Model = {
   readonly maxSequence: number;
   /** Parallel residual streams (DeepSeek-V4: 4). The tensor between layers is `streams * hidden` wide. */
   readonly streams: number;
+  /** Rounds of normalising the mixing matrix of the streams; 0 without streams. */
+  readonly mixingRounds: number;
   /** Input embedding and output head are one tensor. */
   readonly tied: boolean;
   readonly embedding: Block;

@@ -77,6 +77,9 @@ export function scopeOf(model: Model, layout: Layout, training: Training, load: 
   return {
     hidden: model.hidden,
     streams: model.streams,
+    mixingRounds: model.mixingRounds,
+    rows: training.microBatch,
+    sequence: training.sequence / layout.cp,
     tokens,
     sharded: layout.sequenceParallel ? tokens / layout.tp : tokens,
     tp: layout.tp,
@@ -206,7 +209,7 @@ const partOfBody = memo<LayerBody, Part>();
 
 /** Everything a layer's part depends on, besides its body. */
 export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
-  const tokens = `${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const tokens = `${s.rows}/${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
   const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
   const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
   return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;

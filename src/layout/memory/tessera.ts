@@ -14,7 +14,7 @@ import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
-import { eagerHead, eagerLayer } from "./eager.ts";
+import { eagerAngles, eagerHead, eagerJoin, eagerLayer } from "./eager.ts";
 import type { Bytes, RankMemory } from "./types.ts";
 
 const SHARD_BYTES = 4;
@@ -121,9 +121,16 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
   const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
     partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
   );
+  const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
-    for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(eagerHead(model, scope));
+    const joined = parts.splice(parts.length - modules.length);
+    parts.push(eagerHead(model, scope, 1));
+    modules.forEach((module, depth) => {
+      parts.push(eagerJoin(module, scope), joined[depth] as Part, eagerHead(model, scope, depth + 2));
+    });
   }
+  const angles = eagerAngles(model, scope);
+  parts.unshift({ kept: angles, loss: 0, full: angles, forward: 0, backward: 0, host: 0 });
   return parts;
 }
 

@@ -201,6 +201,7 @@ export const deepseekV4: Family = (c) => {
   return {
     ...around(c, hidden, { extra: collapse("model.hc_head.", hidden, streams) }),
     streams,
+    mixingRounds: streams === 1 ? 0 : c.countOr(20, "hc_sinkhorn_iters"),
     layers: main,
     mtp:
       count === 0

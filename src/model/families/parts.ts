@@ -9,6 +9,7 @@ export type Parts = {
   readonly hidden: number;
   readonly vocabulary: number;
   readonly streams?: number;
+  readonly mixingRounds?: number;
   readonly tied: boolean;
   readonly embedding: Block;
   readonly layers: readonly Layer[];

@@ -47,6 +47,7 @@ class Loop:
         keep = int(spec.checkpoint.get("keep", 3))
         self.saver = checkpoint.Saver(Path(folder), keep, self.save_group) if folder else None
         self.every = int(spec.checkpoint.get("every", 0))
+        torch.manual_seed(spec.seed * 1_000_003 + self.rank)
         self.engine = Engine.build(spec, self.mesh, config, weights=False)
         self.saved_step = -1
 
@@ -85,7 +86,9 @@ class Loop:
         self.engine.resume({**manifest.facts, "step": manifest.step})
         if (rng := state.get(f"rng/{self.rank}")) is not None:
             torch.set_rng_state(rng)
-        self.cursor, self.saved_step, self.resumed = self._cursor_of(manifest), manifest.step, True
+        self.cursor, self.resumed = self._cursor_of(manifest), True
+        if path.parent.resolve() == self.saver.folder.resolve():
+            self.saved_step = manifest.step
         self.telemetry.step = manifest.step
         self._log("info", f"resumed from {path}", event="resumed", path=str(path), cursor=self.cursor)
         return True

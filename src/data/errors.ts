@@ -24,6 +24,19 @@ export const fail = catalog({
       zh: "刪除資料夾 {folder} 後再執行：只會重做該步驟",
     },
   },
+  DATA_FOLDER: {
+    exit: EXIT.usage,
+    message: {
+      en: "{folder} holds no data: data.json is missing",
+      zh: "{folder} 中沒有資料：缺少 data.json",
+    },
+    next: { en: "tessera data pack --out {folder}", zh: "tessera data pack --out {folder}" },
+  },
+  DATA_RECIPE: {
+    exit: EXIT.usage,
+    message: { en: "the data part does not hold: {detail}", zh: "資料設定有誤：{detail}" },
+    next: { en: "tessera data --help", zh: "tessera data --help" },
+  },
   DATA_SAMPLE: {
     exit: EXIT.usage,
     message: { en: "no sample {id} in {folder}", zh: "{folder} 中沒有樣本 {id}" },

@@ -12,6 +12,7 @@ export {
 } from "./classify.ts";
 export { type DecontaminateOptions, findLeaks, type Leak } from "./decontaminate.ts";
 export { type DedupOptions, type Duplicate, findDuplicates } from "./dedup.ts";
+export { fail as dataFail } from "./errors.ts";
 export { answerOf, completionOf, harmless, MARKS, plainOf, promptOf, SPECIAL_TOKENS } from "./format.ts";
 export { generalDocument, type GeneralDocument, generalText, produceGeneral } from "./general/index.ts";
 export { readLines, toLines } from "./jsonl.ts";
@@ -31,3 +32,4 @@ export {
   verifyStep,
 } from "./steps.ts";
 export { Tokenizer, trainTokenizer } from "./tokenizer.ts";
+export { type DataIndex, type Fate, readIndex, type StepFate, why, writeIndex } from "./why.ts";

@@ -21,6 +21,8 @@ export type GenerateRequest = {
   readonly signal?: AbortSignal;
 };
 
+/** A part is what is lost when a process dies, as the engine writes its answers when it has all of them. */
+const PART_PROMPTS = 512;
 const PART = /^part-(\d+)\.jsonl$/;
 
 /**
@@ -54,8 +56,10 @@ export async function generateAnswers(engine: Engine, request: GenerateRequest):
   };
   report();
   const firstPart = nextPart(folder);
-  const work = await Promise.allSettled(
-    share(rest, request.processes).map((part, i) => {
+  const parts = share(rest, Math.max(request.processes, Math.ceil(rest.length / PART_PROMPTS)));
+  const work = await atMost(
+    request.processes,
+    parts.map((part, i) => () => {
       const name = join(folder, `part-${firstPart + i}`);
       writeFileAtomic(`${name}.prompts`, toJsonl(part));
       return runTool(engine, {
@@ -103,10 +107,29 @@ export function readAnswers(path: string, torn = false): Answer[] {
   );
 }
 
+/** Runs all, so many at a time; after a failure no further one is started. */
+async function atMost<T>(
+  count: number,
+  works: readonly (() => Promise<T>)[],
+): Promise<PromiseSettledResult<T>[]> {
+  const results: PromiseSettledResult<T>[] = [];
+  let next = 0;
+  let failed = false;
+  const seat = async () => {
+    for (let i = next++; i < works.length && !failed; i = next++) {
+      const [result] = await Promise.allSettled([(works[i] as () => Promise<T>)()]);
+      failed ||= result.status === "rejected";
+      results.push(result);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, count) }, seat));
+  return results;
+}
+
 /** Prompts dealt out longest first, so that the processes end together and a batch holds prompts of like length. */
-export function share(prompts: readonly Prompt[], processes: number): Prompt[][] {
+export function share(prompts: readonly Prompt[], count: number): Prompt[][] {
   const sorted = [...prompts].sort((a, b) => b.prompt.length - a.prompt.length || (a.id < b.id ? -1 : 1));
-  const parts = Array.from({ length: Math.min(Math.max(1, processes), sorted.length) }, (): Prompt[] => []);
+  const parts = Array.from({ length: Math.min(Math.max(1, count), sorted.length) }, (): Prompt[] => []);
   for (const [i, prompt] of sorted.entries()) parts[i % parts.length]?.push(prompt);
   return parts;
 }

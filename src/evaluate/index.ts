@@ -32,3 +32,4 @@ export {
   type VerdictCounts,
   VERDICTS,
 } from "./types.ts";
+export { orChecker, orFamilyNames, readOrItems } from "./or.ts";

@@ -7,7 +7,7 @@ import { type Engine, modelIdentity, runTool } from "./engine.ts";
 import { fail } from "./errors.ts";
 import { decideGate, DEFAULT_POLICY, type Gate, type GatePolicy } from "./gate.ts";
 import { generateAnswers, type GenerateRequest } from "./generate.ts";
-import { numberField, readJsonl, textField, toJsonl } from "./jsonl.ts";
+import { numberField, readJsonl, toJsonl } from "./jsonl.ts";
 import { compareRetention, type Retention, type RowLoss } from "./retention.ts";
 import { itemsProblem, scoreAnswers } from "./score.ts";
 import type { Checker, Item, Outcome } from "./types.ts";
@@ -105,20 +105,18 @@ async function measureRetention(engine: Engine, request: MeasureRequest, data: s
     const name = hashJson({ model: modelIdentity(request[side]), text }).slice(0, 16);
     const out = join(request.folder, "retention", `${name}.jsonl`);
     if (!existsSync(out)) {
-      const part = `${out}.part`;
       await runTool(engine, {
         tool: "perplexity",
         specPath: join(request.folder, "retention", `${name}.spec.json`),
         spec: {
           model: request[side],
           data,
-          out: part,
+          out,
           threads: request.decoding.threads * request.decoding.processes,
         },
         threads: request.decoding.threads * request.decoding.processes,
         ...signalOf(request),
       });
-      writeFileAtomic(out, toJsonl(readRowLosses(part)));
     }
     request.onProgress?.("retention", before + 1, 2);
     return readRowLosses(out);
@@ -126,13 +124,13 @@ async function measureRetention(engine: Engine, request: MeasureRequest, data: s
   return unwrap(compareRetention(await rowsOf("base", 0), await rowsOf("candidate", 1), request.confidence));
 }
 
-/** Rows of the engine's `perplexity` tool; a row may be named by `id` or by its number, `row`. */
+/** Rows of the engine's `perplexity` tool. A row of padding alone has no token to predict and says nothing. */
 export function readRowLosses(path: string): RowLoss[] {
   return readJsonl(path, (value) => ({
-    id: typeof value["row"] === "number" ? String(value["row"]) : textField(value, "id"),
+    id: String(numberField(value, "row")),
     nll: numberField(value, "nll"),
     tokens: numberField(value, "tokens"),
-  }));
+  })).filter((row) => row.tokens > 0);
 }
 
 const signalOf = ({ signal }: { readonly signal?: AbortSignal }) => (signal ? { signal } : {});

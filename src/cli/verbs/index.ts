@@ -1,25 +1,8 @@
 import type { Verb } from "../context.ts";
 import { completion } from "./completion.ts";
-import { doctor } from "./doctor.ts";
-import { logs } from "./logs.ts";
-import { ps } from "./ps.ts";
-import { recipeSchemaVerb } from "./recipe-schema.ts";
-import { resume } from "./resume.ts";
-import { run } from "./run.ts";
-import { setup } from "./setup.ts";
-import { status } from "./status.ts";
-import { stop } from "./stop.ts";
+import { estimate } from "./estimate.ts";
+import { evaluate } from "./eval.ts";
+import { plan } from "./plan.ts";
 
 /** Verbs in the order of the help. */
-export const verbs: readonly Verb[] = [
-  setup,
-  doctor,
-  run,
-  ps,
-  status,
-  logs,
-  stop,
-  resume,
-  recipeSchemaVerb,
-  completion,
-];
+export const verbs: readonly Verb[] = [plan, estimate, evaluate, completion];

@@ -1,3 +1,12 @@
+export { type B4oOutcome, type B4oProblem, readB4o, solveB4o } from "./b4o.ts";
+export {
+  type AnswerVerdict,
+  AnswerChecker,
+  type Expected,
+  OBJECTIVE_TOLERANCE,
+  sameObjective,
+} from "./check.ts";
+export { type PoolOptions, SolverPool } from "./pool.ts";
 export { type BaseData, basePart, type BasePart, runBaseData } from "./base.ts";
 export { FAMILIES } from "./families/index.ts";
 export { answerOf, completionOf, MARKS, promptOf } from "./format.ts";
@@ -8,9 +17,9 @@ export {
   type DataProgress,
   type DataResult,
   type FunnelRow,
+  funnelOf,
+  runSteps,
   runData,
-  STEP_NAMES,
-  type StepName,
 } from "./pipeline.ts";
 export {
   draftAt,
@@ -22,4 +31,5 @@ export {
   type Unproven,
 } from "./produce.ts";
 export { dataPart, type DataPart } from "./recipe.ts";
+export { STEP_NAMES, type StepName } from "./way.ts";
 export { type Solution, type SolveOptions, Solver, type SolveStatus } from "./solver.ts";

@@ -1,7 +1,6 @@
 /** Memory of every rank of a layout. */
 import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
-import { fragmentation } from "./fragmentation.ts";
 import {
   MEGATRON_2026,
   type MegatronStack,
@@ -11,10 +10,12 @@ import {
   standing,
   stageParts,
 } from "./megatron.ts";
-import { type Extra, type StageNeed, stageNeed } from "./parts.ts";
+import { stageNeed } from "./parts.ts";
+import { finish, hostActivations, peakOf } from "./peak.ts";
 import { lastStage } from "./shards.ts";
 import { evenStateBytes, rankElements } from "./states.ts";
-import { type Moment, rankMoments } from "./timeline.ts";
+import { tesseraRank, tesseraStage } from "./tessera.ts";
+import { rankMoments } from "./timeline.ts";
 import type { Bytes, EngineKind, MemoryReport, RankClass, RankMemory } from "./types.ts";
 
 export type MemoryOptions = {
@@ -25,41 +26,6 @@ export type MemoryOptions = {
   /** Tokens that a rank's experts compute against their even share; 1 is balanced. */
   readonly load?: number;
 };
-
-/** The worst moment of a rank: what stays, and the pass that needs most on top. */
-export type Peak = {
-  readonly moment: Moment;
-  readonly kept: number;
-  readonly loss: number;
-  readonly extra: Extra;
-};
-
-export function peakOf(
-  moments: readonly Moment[],
-  stages: readonly number[],
-  needs: ReadonlyMap<number, StageNeed>,
-  named: (backward: boolean) => number,
-): Peak {
-  let best: Peak | undefined;
-  let most = Number.NEGATIVE_INFINITY;
-  for (const moment of moments) {
-    let kept = 0;
-    let loss = 0;
-    moment.live.forEach((count, i) => {
-      const need = needs.get(stages[i] as number) as StageNeed;
-      kept += count * need.kept;
-      loss += count * need.loss;
-    });
-    const need = needs.get(moment.stage) as StageNeed;
-    const extra = moment.backward ? need.backward : need.forward;
-    const total = kept + extra.total + named(moment.backward);
-    if (total > most) {
-      most = total;
-      best = { moment, kept, loss, extra };
-    }
-  }
-  return best as Peak;
-}
 
 /**
  * Bytes of every rank, by category, at the moment of its peak. The layout must be legal.
@@ -74,19 +40,55 @@ export function memoryOf(
   training: Training,
   options: MemoryOptions,
 ): MemoryReport {
+  const classes =
+    options.engine === "tessera"
+      ? tesseraClasses(model, layout, training, options)
+      : megatronClasses(model, layout, training, options);
+  const classOf = new Uint16Array(worldOf(layout));
+  classes.members.forEach((ranks, i) => {
+    for (const [from, to] of ranks) classOf.fill(i, from, to);
+  });
+  return { world: worldOf(layout), classes: classes.list, classOf, worst: worstOf(classes.list) };
+}
+
+/** Classes and, for each, the ranges of ranks in it. */
+type Classes = {
+  readonly list: readonly RankClass[];
+  readonly members: readonly (readonly (readonly [number, number])[])[];
+};
+
+function megatronClasses(model: Model, layout: Layout, training: Training, options: MemoryOptions): Classes {
   const ranks = stageRanks(layout);
-  const memories = Array.from({ length: layout.pp }, (_, ppRank) =>
-    megatronRank(model, layout, training, ppRank, options),
-  );
-  const classes: RankClass[] = memories.map((memory, ppRank) => ({
+  const list = Array.from({ length: layout.pp }, (_, ppRank) => ({
     first: ppRank * ranks,
     count: ranks,
     ppRank,
-    memory,
+    memory: megatronRank(model, layout, training, ppRank, options),
   }));
-  const classOf = new Uint16Array(worldOf(layout));
-  classes.forEach((c, i) => classOf.fill(i, c.first, c.first + c.count));
-  return { world: worldOf(layout), classes, classOf, worst: worstOf(classes) };
+  return { list, members: list.map(({ first }) => [[first, first + ranks]]) };
+}
+
+/** Shards of one stage differ only by the rows that torch.chunk gives them. */
+function tesseraClasses(model: Model, layout: Layout, training: Training, options: MemoryOptions): Classes {
+  const list: RankClass[] = [];
+  const members: [number, number][][] = [];
+  for (let ppRank = 0; ppRank < layout.pp; ppRank++) {
+    const stage = tesseraStage(model, layout, training, ppRank, options.load ?? 1);
+    for (const { from, to } of stage.state.ranges()) {
+      const starts = Array.from(
+        { length: layout.dpReplicate },
+        (_, i) => (ppRank * layout.dpReplicate + i) * layout.dpShard,
+      );
+      list.push({
+        first: (starts[0] as number) + from,
+        count: (to - from) * layout.dpReplicate,
+        ppRank,
+        memory: tesseraRank(stage, from, options.framework ?? 0),
+      });
+      members.push(starts.map((start) => [start + from, start + to]));
+    }
+  }
+  return { list, members };
 }
 
 export function worstOf(classes: readonly RankClass[]): number {
@@ -130,29 +132,4 @@ function megatronRank(
   };
   const host = states.host + hostActivations(peak.moment, stages, needs);
   return finish(bytes, host, peak.moment, options.framework ?? 0);
-}
-
-export function hostActivations(
-  moment: Moment,
-  stages: readonly number[],
-  needs: ReadonlyMap<number, StageNeed>,
-): number {
-  return moment.live.reduce(
-    (sum, count, i) => sum + count * (needs.get(stages[i] as number) as StageNeed).host,
-    0,
-  );
-}
-
-export function finish(bytes: Bytes, host: number, moment: Moment, framework: number): RankMemory {
-  const allocated = Object.values(bytes).reduce((sum, value) => sum + value, 0);
-  const extra = fragmentation(bytes);
-  return {
-    bytes,
-    allocated,
-    fragmentation: extra,
-    reserved: allocated + extra,
-    framework,
-    host,
-    peak: { pass: moment.backward ? "backward" : "forward", stage: moment.stage, live: moment.live },
-  };
 }

@@ -4,12 +4,19 @@
  * Every term is an allocation that the code of that stack makes; none is fitted. `bench/layout/memory.ts` compares with
  * 344 measured ranks.
  */
-import type { LayerBody, Model, Weight } from "../../model/index.ts";
-import { bodyWeights } from "../../model/index.ts";
+import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import type { Layout, Recompute, Training } from "../layout.ts";
+import { memo } from "./memo.ts";
 import type { Part, Saved } from "./parts.ts";
 import { layerSaved, routedTokens, type Scope } from "./saved.ts";
-import { layersOfStage, lastStage, rankWeights, unitShare } from "./shards.ts";
+import {
+  lastStage,
+  layersOfStage,
+  localElements,
+  type RankWeights,
+  rankWeights,
+  unitShare,
+} from "./shards.ts";
 
 const MiB = 2 ** 20;
 
@@ -25,7 +32,12 @@ export type MegatronStack = {
    * weight's shape. Since TE 2.3 one is kept for each shape of linear layers, since 2.10 of grouped ones too.
    */
   readonly linearPlaceholders: boolean;
-  readonly groupedPlaceholders: boolean;
+  /** `shape`: as above. `layer`: every local expert of the layer in backward gets one (4 bytes an element; inferred). */
+  readonly groupedPlaceholders: "shape" | "layer";
+  /** The head, no layer of Transformer Engine: its placeholder stays for good, or to the end of the backward pass. */
+  readonly headPlaceholder: "kept" | "backward";
+  /** Fused: the gradient replaces the logits in place. Plain: an fp32 softmax is kept and the gradient is a new tensor. */
+  readonly crossEntropy: "fused" | "plain";
   /** Rows of the vocabulary are padded to this times tp (`--make-vocab-size-divisible-by`). */
   readonly vocabularyMultiple: number;
 };
@@ -36,8 +48,20 @@ export const MEGATRON_2026: MegatronStack = {
   groupedScratch: 4 * 32 * MiB,
   torchScratch: 2 * 8.125 * MiB,
   linearPlaceholders: true,
-  groupedPlaceholders: true,
+  groupedPlaceholders: "shape",
+  headPlaceholder: "kept",
+  crossEntropy: "fused",
   vocabularyMultiple: 128,
+};
+
+/** A year earlier, on Ampere: small scratch, no placeholders of grouped layers, Megatron's own cross-entropy. */
+export const MEGATRON_2025: MegatronStack = {
+  ...MEGATRON_2026,
+  engineScratch: 4 * MiB,
+  groupedScratch: 4 * 4 * MiB,
+  groupedPlaceholders: "layer",
+  headPlaceholder: "backward",
+  crossEntropy: "plain",
 };
 
 export const padVocabulary =
@@ -148,17 +172,44 @@ export function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layou
   return { kept: sum(keep) - host, loss: 0, full, forward: forwardTemporaries(body, s), backward, host };
 }
 
-/** Final norm, head and fused cross-entropy, which turns the logits into their gradient in place. */
+const headBytes = (model: Model, s: Scope, stack: MegatronStack): number =>
+  (padVocabulary(stack, s.tp)(model.vocabulary) * s.hidden * s.activation) / s.tp;
+
+/** Final norm, head and loss. */
 export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
   const rows = padVocabulary(stack, s.tp)(model.vocabulary);
-  const logits = (s.tokens * rows * s.activation) / s.tp;
   const one = s.sharded * s.hidden * s.activation;
   const wide = s.tokens * s.hidden * s.activation;
-  const collapse = s.streams > 1 ? one * s.streams : 0;
-  const kept = collapse + 2 * one + logits;
+  const norms = (s.streams > 1 ? one * s.streams : 0) + 2 * one;
+  const logits = (s.tokens * rows * s.activation) / s.tp;
+  const placeholder = stack.headPlaceholder === "kept" ? 0 : headBytes(model, s, stack);
   // Gradient of the head's input; over tp also the gathered input and the scattered gradient.
-  const backward = wide + (s.tp > 1 ? wide + one : 0);
-  return { kept, loss: logits, full: kept, forward: s.tp > 1 ? wide : 0, backward, host: 0 };
+  const linear = wide + (s.tp > 1 ? wide + one : 0) + placeholder;
+  const gather = s.tp > 1 ? wide : 0;
+  if (stack.crossEntropy === "fused") {
+    return {
+      kept: norms + logits,
+      loss: logits,
+      full: norms + logits,
+      forward: gather,
+      backward: linear,
+      host: 0,
+    };
+  }
+  const softmax = (4 * s.tokens * rows) / s.tp;
+  // The softmax is freed once the gradient of the logits is there.
+  const backward = Math.max(logits, logits + linear - softmax);
+  return { kept: norms + softmax, loss: softmax, full: norms + softmax, forward: logits, backward, host: 0 };
+}
+
+const partOfBody = memo<LayerBody, Part>();
+
+/** Everything a layer's part depends on, besides its body. */
+export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
+  const tokens = `${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
+  const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
+  return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
 }
 
 export function stageParts(
@@ -170,35 +221,56 @@ export function stageParts(
   stack: MegatronStack,
 ): Part[] {
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
-  const bodies = layersOfStage(model, layout, training, stage);
-  const limit = recompute.kind === "full" ? (recompute.layers ?? bodies.length) : bodies.length;
-  const parts = bodies.map(({ body }, i) =>
-    layerPart(body, s, recompute.kind === "full" && i >= limit ? { kind: "none" } : recompute, layout),
-  );
-  if (stage === lastStage(layout)) {
+  const layers = layersOfStage(model, layout, training, stage);
+  const limit = recompute.kind === "full" ? (recompute.layers ?? layers.length) : layers.length;
+  const isLast = stage === lastStage(layout);
+  const waiting = isLast && stack.headPlaceholder === "backward" ? headBytes(model, s, stack) : 0;
+  const rest: Recompute = recompute.kind === "full" ? { kind: "none" } : recompute;
+  const suffix = `/${stack.groupedPlaceholders}`;
+  const keys = [partKey(s, recompute, layout) + suffix, partKey(s, rest, layout) + suffix] as const;
+  const parts = layers.map(({ body }, i) => {
+    const inside = i < limit;
+    const part = partOfBody(body, inside ? keys[0] : keys[1], () => {
+      const one = layerPart(body, s, inside ? recompute : rest, layout);
+      const experts = stack.groupedPlaceholders === "layer" ? expertPlaceholders(body, layout) : 0;
+      return { ...one, backward: one.backward + experts };
+    });
+    return waiting === 0 ? part : { ...part, backward: part.backward + waiting };
+  });
+  if (isLast) {
     // Each module of multi-token prediction runs the head once more on its own state.
     for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(headPart(model, s, stack));
   }
   return parts;
 }
 
-/** Shapes of linear layers on one rank, for the placeholders of their gradients. */
-function placeholders(
-  model: Model,
-  layout: Layout,
-  training: Training,
-  ppRank: number,
-  stack: MegatronStack,
-): number {
-  const shapes = new Map<string, number>();
-  const add = (out: number, into: number) => shapes.set(`${out}x${into}`, out * into);
-  for (const { weights } of rankWeights(model, layout, training, ppRank)) {
-    if (stack.linearPlaceholders) for (const [out, into] of fusedShapes(weights, layout)) add(out, into);
-    if (stack.groupedPlaceholders) for (const w of weights) if (isGrouped(w)) add(...expertShape(w, layout));
+const shapesOf = memo<readonly Weight[], ReadonlyMap<string, number>>();
+
+/** Distinct shapes of linear layers on one rank, with their elements: their gradients' placeholders. */
+function placeholders(groups: RankWeights, layout: Layout, training: Training, stack: MegatronStack): number {
+  const all = new Map<string, number>();
+  const key = `${layout.tp}/${layout.etp}/${stack.linearPlaceholders}/${stack.groupedPlaceholders}`;
+  for (const { weights } of groups) {
+    const shapes = shapesOf(weights, key, () => {
+      const own = new Map<string, number>();
+      const add = (out: number, into: number) => own.set(`${out}x${into}`, out * into);
+      if (stack.linearPlaceholders) for (const [out, into] of fusedShapes(weights, layout)) add(out, into);
+      if (stack.groupedPlaceholders === "shape") {
+        for (const w of weights) if (isGrouped(w)) add(...expertShape(w, layout));
+      }
+      return own;
+    });
+    for (const [shape, size] of shapes) all.set(shape, size);
   }
   let elements = 0;
-  for (const size of shapes.values()) elements += size;
+  for (const size of all.values()) elements += size;
   return elements * (training.precision.activations === "float32" ? 4 : 2);
+}
+
+function expertPlaceholders(body: LayerBody, layout: Layout): number {
+  let bytes = 0;
+  for (const w of bodyWeights(body)) if (isGrouped(w)) bytes += 4 * localElements(w, layout);
+  return bytes;
 }
 
 const isGrouped = (w: Weight): boolean => w.cut.kind === "expert" && w.shape.length === 3;
@@ -238,13 +310,13 @@ export function standing(
   stack: MegatronStack,
   holdsHead: boolean,
 ): number {
-  const weights = rankWeights(model, layout, training, ppRank).flatMap((group) => group.weights);
-  const grouped = weights.some(isGrouped) ? stack.groupedScratch : 0;
-  const rows = padVocabulary(stack, layout.tp)(model.vocabulary);
-  const head = holdsHead ? (rows * model.hidden * s.activation) / layout.tp + stack.torchScratch : 0;
+  const groups = rankWeights(model, layout, training, ppRank);
+  const grouped = groups.some(({ weights }) => weights.some(isGrouped)) ? stack.groupedScratch : 0;
+  const placeholder = stack.headPlaceholder === "kept" ? headBytes(model, s, stack) : 0;
+  const head = holdsHead ? placeholder + stack.torchScratch : 0;
   // Rotary angles in fp32, one row a token.
   const rotary = 4 * s.tokens * rotaryWidth(model);
-  return stack.engineScratch + grouped + head + rotary + placeholders(model, layout, training, ppRank, stack);
+  return stack.engineScratch + grouped + head + rotary + placeholders(groups, layout, training, stack);
 }
 
 function rotaryWidth(model: Model): number {
@@ -265,5 +337,3 @@ export function namedGradients(layout: Layout, s: Scope, ppRank: number, backwar
   const last = ppRank === layout.pp - 1;
   return state(s) * ((first ? 0 : 1) + (last || backward ? 0 : 1));
 }
-
-export { bodyWeights };

@@ -1,6 +1,7 @@
 /** Weights, gradients and optimizer state of every rank: the part of memory that does not move during a step. */
 import type { Model, Weight } from "../../model/index.ts";
 import type { Layout, Precision, Training, WeightFormat } from "../layout.ts";
+import { memo } from "./memo.ts";
 import { localElements, rankWeights, shardCounts } from "./shards.ts";
 
 /** Bytes of one element, block scales included (fp8: fp32 per 128 x 128; mxfp8 and fp4: one byte per 32). */
@@ -43,16 +44,27 @@ export function rankElements(
   padVocabulary = (rows: number) => rows,
 ): Elements {
   const sum = noElements();
+  const grown = padVocabulary(model.vocabulary) / model.vocabulary;
+  const key = `${layout.tp}/${layout.ep}/${layout.etp}/${layout.slotsPerRank ?? 0}/${grown}`;
   for (const { weights, times } of rankWeights(model, layout, training, ppRank)) {
-    for (const weight of weights) {
-      if (!weight.trained) continue;
-      const rows = weight.shape[0] as number;
-      const grown = rows === model.vocabulary ? padVocabulary(rows) / rows : 1;
-      addElements(sum, weight, times * grown * localElements(weight, layout));
-    }
+    const one = perList(weights, key, () => {
+      const count = noElements();
+      for (const weight of weights) {
+        if (!weight.trained) continue;
+        const more = weight.shape[0] === model.vocabulary ? grown : 1;
+        addElements(count, weight, more * localElements(weight, layout));
+      }
+      return count;
+    });
+    sum.matrices += times * one.matrices;
+    sum.vectors += times * one.vectors;
+    sum.experts += times * one.experts;
+    sum.expertVectors += times * one.expertVectors;
   }
   return sum;
 }
+
+const perList = memo<readonly Weight[], Elements>();
 
 /** Optimizer bytes of one element. */
 export function optimizerBytes(training: Training, muonMatrix: boolean): number {
@@ -79,19 +91,20 @@ export function evenStateBytes(count: Elements, layout: Layout, training: Traini
   const dense = count.matrices + count.vectors;
   const expert = count.experts + count.expertVectors;
   const gradient = precision.gradients === "float32" ? 4 : 2;
-  const cut = (level: number, bytesDense: number, bytesExpert: number) =>
-    layout.zero >= level ? bytesDense / shards.dense + bytesExpert / shards.expert : bytesDense + bytesExpert;
   const perMatrix = optimizerBytes(training, true);
   const perOther = optimizerBytes(training, false);
-  const optimizer = cut(
-    1,
-    count.matrices * perMatrix + count.vectors * perOther,
-    count.experts * perMatrix + count.expertVectors * perOther,
-  );
+  /** Bytes of both kinds where `level` and above cuts them; the fullest shard has the remainder. */
+  const cut = (level: number, bytesDense: number, bytesExpert: number) =>
+    layout.zero < level
+      ? dense * bytesDense + expert * bytesExpert
+      : Math.ceil(dense / shards.dense) * bytesDense + Math.ceil(expert / shards.expert) * bytesExpert;
+  const mean = (first: number, second: number) =>
+    first + second === 0 ? 0 : (first * perMatrix + second * perOther) / (first + second);
+  const optimizer = cut(1, mean(count.matrices, count.vectors), mean(count.experts, count.expertVectors));
   const host = optimizer * layout.offload.optimizer;
   return {
-    weights: cut(3, dense * WEIGHT_BYTES[precision.weights], expert * WEIGHT_BYTES[expertFormat(precision)]),
-    gradients: cut(2, dense * gradient, expert * gradient),
+    weights: cut(3, WEIGHT_BYTES[precision.weights], WEIGHT_BYTES[expertFormat(precision)]),
+    gradients: cut(2, gradient, gradient),
     optimizer: optimizer - host,
     host,
   };

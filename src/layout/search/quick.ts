@@ -75,6 +75,29 @@ export class QuickBounds {
     return (work * microBatches(layout, this.#stages.training)) / layout.pp;
   }
 
+  /** A guess at the step for ordering: the bound, the schedule's closed-form bubble, and swap. Not a bound. */
+  guess(layout: Layout, bound: number): number {
+    const { training } = this.#stages;
+    const micros = microBatches(layout, training);
+    const share =
+      layout.schedule === "zbv" || layout.schedule === "dualpipev"
+        ? 0.35
+        : layout.schedule === "zbh1"
+          ? 0.5
+          : 1;
+    const bubble = (share * (layout.pp - 1)) / (micros * (share === 1 ? layout.vpp : 1));
+    let swap = 0;
+    if (layout.offload.optimizer > 0) {
+      const sizes = this.#sizesOf(layout);
+      const owned =
+        sizes.dense / (layout.dpShard * layout.cp) +
+        sizes.expert / Math.max(1, expertData(layout) / layout.dpReplicate);
+      const host = this.#homes[0]?.device.hostBandwidth ?? 1e10;
+      swap = (owned * 12 * layout.offload.optimizer) / layout.pp / host;
+    }
+    return bound * (1 + bubble) + swap;
+  }
+
   #passes(layout: Layout, home: StageHome): number {
     const { model } = this.#stages;
     const whole: Layout = {

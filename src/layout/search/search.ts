@@ -74,9 +74,10 @@ export function search(request: SearchRequest): SearchResult {
     }
     return made;
   };
-  const room = largestMemory(cluster) * (1 - margin);
+  const largest = largestMemory(cluster) * (1 - margin);
+  const room = new Room(request);
   const rejected: Rejected[] = [];
-  const open: (Candidate & { bound: number })[] = [];
+  const open: (Candidate & { bound: number; guess: number })[] = [];
   let nearest: SearchResult["nearest"];
   const short = (layout: Layout, microBatch: number, by: number) => {
     if (!nearest || by < nearest.short) nearest = { layout, microBatch, short: by };
@@ -86,12 +87,16 @@ export function search(request: SearchRequest): SearchResult {
     considered++;
     const { quick } = of(candidate.microBatch);
     const bytes = quick.bytes(candidate.layout);
-    if (bytes > room) {
-      rejected.push({ ...candidate, constraint: "memory", amount: bytes - room });
-      short(candidate.layout, candidate.microBatch, bytes - room);
-    } else open.push({ ...candidate, bound: quick.seconds(candidate.layout) });
+    if (bytes > largest) {
+      rejected.push({ ...candidate, constraint: "memory", amount: bytes - largest });
+      short(candidate.layout, candidate.microBatch, bytes - largest);
+    } else {
+      const bound = quick.seconds(candidate.layout);
+      open.push({ ...candidate, bound, guess: quick.guess(candidate.layout, bound) });
+    }
   }
-  open.sort((a, b) => a.bound - b.bound);
+  // Likely winners first, so that their times discard the rest by bound alone.
+  open.sort((a, b) => a.guess - b.guess);
   const found: Found[] = [];
   let best = Number.POSITIVE_INFINITY;
   let simulated = 0;
@@ -105,24 +110,13 @@ export function search(request: SearchRequest): SearchResult {
       continue;
     }
     const homes = stageHomes(cluster, candidate.layout);
-    let worst: { short: number; host: boolean } | undefined;
-    let fitted: { layout: Layout; memory: MemoryReport; free: number } | undefined;
-    for (const stages of splits(time, candidate.layout, homes)) {
-      const layout = { ...candidate.layout, stages };
-      const memory = request.memory(model, layout, chosen, constraints.engine, homes);
-      const fit = fits(memory, layout, homes, margin);
-      if (fit.short <= 0) {
-        fitted = { layout, memory, free: fit.free };
-        break;
-      }
-      if (!worst || fit.short < worst.short) worst = fit;
-    }
-    if (!fitted) {
-      const by = worst?.short ?? 0;
-      rejected.push({ ...candidate, constraint: worst?.host ? "hostMemory" : "memory", amount: by });
-      short(candidate.layout, candidate.microBatch, by);
+    const tried = room.tryLayout(candidate, time, homes);
+    if (!tried.fitted) {
+      rejected.push({ ...candidate, constraint: tried.host ? "hostMemory" : "memory", amount: tried.short });
+      short(candidate.layout, candidate.microBatch, tried.short);
       continue;
     }
+    const { fitted } = tried;
     simulated++;
     const step = time.step(fitted.layout);
     best = Math.min(best, step.seconds);
@@ -136,6 +130,65 @@ export function search(request: SearchRequest): SearchResult {
   }
   found.sort((a, b) => a.time.seconds - b.time.seconds);
   return { found, rejected, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
+}
+
+type Tried = {
+  readonly fitted?: { readonly layout: Layout; readonly memory: MemoryReport; readonly free: number };
+  readonly short: number;
+  readonly host: boolean;
+};
+
+/**
+ * Memory checks of one search. Layouts that differ only in recomputation, swap and micro-batch form a family: when the most
+ * frugal member does not fit, none does, so one prediction answers for all of them.
+ */
+class Room {
+  readonly #request: SearchRequest;
+  readonly #families = new Map<string, number>();
+
+  constructor(request: SearchRequest) {
+    this.#request = request;
+  }
+
+  tryLayout(candidate: Candidate, time: TimeModel, homes: readonly StageHome[]): Tried {
+    const { layout } = candidate;
+    const key = `${layout.pp}/${layout.vpp}/${layout.tp}/${layout.cp}/${layout.ep}/${layout.etp}/${layout.dpReplicate}/${layout.zero}/${layout.schedule}`;
+    let least = this.#families.get(key);
+    if (least === undefined) {
+      const { constraints, training } = this.#request;
+      const frugal: Layout = {
+        ...layout,
+        recompute: constraints.recompute?.at(-1) ?? { kind: "full" },
+        offload: {
+          ...layout.offload,
+          optimizer: Math.max(
+            ...(constraints.optimizerOffload ?? [constraints.engine === "tessera" ? 0 : 1]),
+          ),
+        },
+      };
+      const microBatch = Math.min(...(constraints.microBatch ?? [1]));
+      const tried = this.#fit(frugal, { ...training, microBatch }, time, homes);
+      // Host memory grows with frugality, so only device memory speaks for the family.
+      least = tried.fitted || tried.host ? 0 : tried.short;
+      this.#families.set(key, least);
+    }
+    if (least > 0) return { short: least, host: false };
+    return this.#fit(layout, { ...this.#request.training, microBatch: candidate.microBatch }, time, homes);
+  }
+
+  #fit(layout: Layout, training: Training, time: TimeModel, homes: readonly StageHome[]): Tried {
+    const { model, memory, constraints, margin } = this.#request;
+    let worst = { short: Number.POSITIVE_INFINITY, host: false };
+    for (const stages of splits(time, layout, homes)) {
+      const whole = { ...layout, stages };
+      const report = memory(model, whole, training, constraints.engine, homes);
+      const fit = fits(report, whole, homes, margin);
+      if (fit.short <= 0)
+        return { fitted: { layout: whole, memory: report, free: fit.free }, short: 0, host: false };
+      if (fit.short < worst.short) worst = fit;
+    }
+    return worst;
+  }
 }
 
 /** Stage splits worth trying, fastest first: balanced by time, then by count. */

@@ -2,7 +2,7 @@ import { EXIT, type ExitCode, formatSeconds, renderError, TesseraError, errorJso
 import { Controller, engineZygote, type LoadedRecipe, localLauncher, type RunEnd } from "../run/index.ts";
 import { nightWatch } from "../watch/index.ts";
 import type { Context } from "./context.ts";
-import { phases } from "./phases.ts";
+import { phases } from "./phases/index.ts";
 import { ProgressLine } from "./progress.ts";
 import { shortPath } from "./runs.ts";
 import { eventText } from "./tell.ts";

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { paths, type Phase, type Phases } from "../../run/index.ts";
-import { writeReport } from "../../console/report/index.ts";
+import type { Phase, Phases } from "../../run/index.ts";
 import { data, screen } from "./data.ts";
 import { candidateFolder, exportCheckpoint, measure } from "./measure.ts";
 import { plan } from "./plan.ts";
@@ -21,16 +20,5 @@ const exported: Phase<"export"> = {
   valid: ({ folder }) => existsSync(join(folder, "config.json")),
 };
 
-const report: Phase<"report"> = {
-  // Always written anew: it tells of the journal, which has grown since.
-  input: () => null,
-  run: async (context) => {
-    const file = paths(context.folder).report;
-    writeReport(context.folder, file);
-    return { file };
-  },
-  valid: () => false,
-};
-
 /** The parts of this installation as the phases of a recipe. */
-export const phases: Phases = { data, screen, plan, measure, export: exported, report };
+export const phases: Phases = { data, screen, plan, measure, export: exported };

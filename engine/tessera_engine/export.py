@@ -125,7 +125,8 @@ def export(source: Path, model: Path, out: Path, shard_bytes: int = SHARD_BYTES)
     temporary = out.parent / f".{out.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weight_map, total = {}, sum(entry.bytes for entry in entries)
+    weight_map: dict[str, str] = {}
+    total = sum(entry.bytes for entry in entries)
     for number, part in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(read_shard(source, part), str(temporary / file), metadata={"format": "pt"})

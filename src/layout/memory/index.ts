@@ -13,4 +13,3 @@ export { WEIGHT_BYTES } from "./states.ts";
 export { CATEGORIES } from "./types.ts";
 export { savedForBackward } from "./tessera.ts";
 export type * from "./types.ts";
-export { CATEGORIES } from "./types.ts";

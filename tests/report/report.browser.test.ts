@@ -160,9 +160,9 @@ test("load map: the cell under the keys is told, its colour follows its load, th
     const pen = map?.getContext("2d");
     if (!map || !pen) return [];
     const [width, height] = [map.width / 16, map.height / 6];
-    return [5, 9].map((column) => [
-      ...pen.getImageData(column * width + width / 2, height * 0.5, 1, 1).data.slice(0, 3),
-    ]);
+    return [5, 9].map((column) =>
+      Array.from(pen.getImageData(column * width + width / 2, height * 0.5, 1, 1).data).slice(0, 3),
+    );
   });
   expect(colours[1]).toEqual([16, 38, 86]);
   expect(colours[0]).not.toEqual(colours[1]);

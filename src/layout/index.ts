@@ -22,7 +22,7 @@ export {
 export * from "./memory/index.ts";
 export * from "./pieces/index.ts";
 export { type MoveCost, moveCost } from "./move.ts";
-export { type Alternative, plan, type Plan, type PlanRequest, runSearch } from "./plan.ts";
+export { type Alternative, plan, type Plan, type PlannedTime, type PlanRequest, runSearch } from "./plan.ts";
 export { predictMemory } from "./predict.ts";
 export {
   buildOrder,
@@ -57,3 +57,4 @@ export {
   type Traits,
   traitsFor,
 } from "./time/index.ts";
+export { estimate, type Estimate, type EstimateCase, readCase } from "./estimate.ts";

@@ -10,6 +10,6 @@ export {
 export { MEGATRON_2025, MEGATRON_2026, type MegatronStack } from "./megatron.ts";
 export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";
+export { CATEGORIES } from "./types.ts";
 export { savedForBackward } from "./tessera.ts";
 export type * from "./types.ts";
-export { CATEGORIES } from "./types.ts";

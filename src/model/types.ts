@@ -152,6 +152,8 @@ export type MoeFeedForward = {
   readonly sharedWidth: number;
   /** Choices of identity ("zero") experts beside the real ones (LongCat). */
   readonly zeroExperts: number;
+  /** Experts are scored in groups and chosen inside the best ones (DeepSeek-V3); null: among all. */
+  readonly groups: { readonly count: number; readonly chosen: number } | null;
   /** The layer looks the expert up by token id instead of scoring. */
   readonly hashRouted: boolean;
 };

@@ -99,12 +99,14 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
   const computed = pairs * s.load;
   // Scores (kept twice by sqrt(softplus)), choice, weights and their sum.
   const router = n * (4 * spec.experts * (clamped ? 2 : 1) + 4) + pairs * (INDEX + 4);
+  // Two best of each group, chosen groups, mask of the others.
+  const groups = spec.groups ? n * (INDEX * (2 * spec.groups.count + spec.groups.chosen) + spec.experts) : 0;
   // Orders of the way there and back, rows as computed and as returned, weights of the sum.
   const dispatch = pairs * (2 * INDEX + 4) + s.activation * (computed + pairs) * spec.expertHidden;
   // Experts take gate and up as one tensor, so the unclamped pair is kept once.
   const inside = s.activation * computed * spec.width * gatedWidths(clamped, spec.gated);
   const shared = s.activation * n * spec.sharedWidth * gatedWidths(clamped, spec.gated);
-  return router + dispatch + inside + shared;
+  return router + groups + dispatch + inside + shared;
 }
 
 /** Hyper-connection around one branch: streams, their normalised copy, mixing weights through every round, branch output. */
@@ -189,6 +191,6 @@ export function eagerJoin(layer: Layer, s: Scope): Part {
 export function eagerAngles(model: Model, s: Scope): number {
   const spec = model.layers[0]?.body.sublayers[0]?.spec;
   if (spec?.kind === "grouped") return rotary(s.sequence, spec.headDim);
-  if (spec?.kind === "latent") return rotary(s.sequence, spec.ropeDim / 2);
+  if (spec?.kind === "latent") return rotary(s.sequence, spec.ropeDim);
   return 0;
 }

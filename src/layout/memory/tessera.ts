@@ -129,7 +129,8 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
       parts.push(eagerJoin(module, scope), joined[depth] as Part, eagerHead(model, scope, depth + 2));
     });
   }
-  const angles = eagerAngles(model, scope);
+  // With recomputation the angles wait in its closure; they are no saved tensors of the layers.
+  const angles = recompute.kind === "full" ? 0 : eagerAngles(model, scope);
   parts.unshift({ kept: angles, loss: 0, full: angles, forward: 0, backward: 0, host: 0 });
   return parts;
 }

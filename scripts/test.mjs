@@ -24,6 +24,7 @@ try {
       "--reporter=default",
       "--reporter=json",
       `--outputFile=${report}`,
+      ...(noBrowser ? ["--exclude=**/*.browser.test.ts"] : []),
       ...only,
     ],
     { cwd: root, stdio: "inherit" },

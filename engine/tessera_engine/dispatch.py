@@ -1,0 +1,230 @@
+"""Expert dispatch: tokens travel to their experts by all-to-all, are computed in grouped GEMMs, and return.
+
+Registered as an experts implementation of transformers, so any of its MoE classes takes it. What goes where is decided
+by a table slot -> logical expert; the router knows only logical experts.
+
+Every sum has an order that no placement can change, so moving an expert changes no bit: inside an expert the rows come
+by source rank, then token, then k; results return to (token, k) order before they are summed over k; gradients take
+the same way back. Backward gathers instead of scattering, so there are no atomics.
+
+(token, k) pairs are sent, never unique tokens: hash routing may name one expert twice for a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from tessera_engine.trace import Trace
+
+NAME = "tessera"
+
+
+class Gather(torch.autograd.Function):
+    """`x[rows]` whose backward gathers too: `inverse` [n, c] names the c output rows of each of the n input rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        """x [n, h], rows [m] -> [m, h]."""
+        ctx.save_for_backward(inverse)
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Sums the c gradients of a row in the order in which `inverse` names them."""
+        (inverse,) = ctx.saved_tensors
+        n, c = inverse.shape
+        back = grad.index_select(0, inverse.reshape(-1))
+        return (back if c == 1 else back.view(n, c, -1).sum(1)), None, None
+
+
+class Exchange(torch.autograd.Function):
+    """All-to-all of rows with uneven splits; backward is the same exchange the other way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, sends: list[int], receives: list[int], group: dist.ProcessGroup, trace: Trace
+    ) -> torch.Tensor:
+        """x [sum(sends), h] -> [sum(receives), h]."""
+        ctx.way = (receives, sends, group, trace)
+        return exchange(x, sends, receives, group, trace)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        """Gradients travel back to where the rows came from."""
+        return exchange(grad, *ctx.way), None, None, None, None
+
+
+def exchange(
+    x: torch.Tensor, sends: list[int], receives: list[int], group: dist.ProcessGroup, trace: Trace
+) -> torch.Tensor:
+    """One all-to-all of rows, its seconds in span "allToAll"."""
+    out = x.new_empty((sum(receives), *x.shape[1:]))
+    with trace.span("allToAll"):
+        dist.all_to_all_single(out, x.contiguous(), receives, sends, group=group)
+    return out
+
+
+class GroupedLinear(torch.autograd.Function):
+    """Rows [m, in], sorted by slot with `counts` rows each, times weights [slots, out, in] -> [m, out].
+
+    One plain GEMM per slot: a slot's result and gradient depend on its own rows only, not on where it sits. On CPU this
+    is faster than `grouped_mm` and needs no alignment.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """See the class."""
+        ctx.save_for_backward(x, weight)
+        ctx.counts = counts
+        out, at = x.new_empty((x.shape[0], weight.shape[1])), 0
+        for slot, n in enumerate(counts):
+            if n:
+                torch.mm(x[at : at + n], weight[slot].t(), out=out[at : at + n])
+                at += n
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Gradients of rows and weights; a slot without rows gets zeros."""
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        rows, weights, at = torch.empty_like(x), torch.empty_like(weight), 0
+        for slot, n in enumerate(ctx.counts):
+            if n:
+                torch.mm(grad[at : at + n], weight[slot], out=rows[at : at + n])
+                torch.mm(grad[at : at + n].t(), x[at : at + n], out=weights[slot])
+                at += n
+            else:
+                weights[slot].zero_()
+        return rows, weights, None
+
+
+def grouped_linear(x: torch.Tensor, weight: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:
+    """Chooses the kernel: one GEMM a slot on CPU and in fp32, the device's grouped GEMM otherwise."""
+    if x.device.type == "cpu" or x.dtype == torch.float32 or not hasattr(F, "grouped_mm"):
+        return GroupedLinear.apply(x, weight, listed)
+    return F.grouped_mm(x, weight.transpose(-2, -1), offs=counts.cumsum(0).int())
+
+
+class Dispatcher:
+    """Placement, group and counters of one layer's experts. Attached to the experts module as `tessera`.
+
+    `slots`: expert of every slot over all EP ranks, rank r holding slots [r*n, (r+1)*n). `loads`: int64 [experts],
+    (token, k) pairs that this rank's router sent to each logical expert since the last `clear`.
+    """
+
+    def __init__(
+        self, experts: int, slots: list[int], ep: int, ep_rank: int, group: dist.ProcessGroup | None, trace: Trace
+    ) -> None:
+        self.experts, self.ep, self.ep_rank, self.group, self.trace = experts, ep, ep_rank, group, trace
+        self.loads = torch.zeros(experts, dtype=torch.int64)
+        self.place(slots)
+
+    def place(self, slots: list[int]) -> None:
+        """Adopts a slot table (already checked). Weights are moved by whoever changes it."""
+        self.slots = list(slots)
+        copies: list[list[int]] = [[] for _ in range(self.experts)]
+        for slot, expert in enumerate(slots):
+            copies[expert].append(slot)
+        most = max(len(c) for c in copies)
+        self._copies = torch.tensor([len(c) for c in copies])
+        self._table = torch.tensor([c + c[:1] * (most - len(c)) for c in copies])
+
+    @property
+    def mine(self) -> list[int]:
+        """Logical expert of each slot of this rank."""
+        each = len(self.slots) // self.ep
+        return self.slots[self.ep_rank * each : (self.ep_rank + 1) * each]
+
+    def slot_of(self, experts: torch.Tensor) -> torch.Tensor:
+        """Slot for each (token, k) pair; copies of one expert take the pairs in turn by pair number."""
+        if self._table.device != experts.device:
+            self._table, self._copies = self._table.to(experts.device), self._copies.to(experts.device)
+        if self._table.shape[1] == 1:
+            return self._table[:, 0][experts]
+        turn = torch.arange(experts.numel(), device=experts.device) % self._copies[experts]
+        return self._table[experts, turn]
+
+    def count(self, experts: torch.Tensor) -> None:
+        """Adds a routing decision [pairs] to the loads, unless this forward does not count."""
+        if self.trace.live:
+            self.loads += torch.bincount(experts, minlength=self.experts).to(self.loads.device)
+
+    def clear(self) -> None:
+        """Forgets the loads."""
+        self.loads.zero_()
+
+
+def forward(module: nn.Module, x: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Experts of transformers' interface: x [n, h], index and weights [n, k] -> [n, h]."""
+    way: Dispatcher = module.tessera
+    n, k = index.shape
+    with torch.no_grad():
+        experts = index.reshape(-1)
+        way.count(experts)
+        slots = way.slot_of(experts)
+        order = torch.argsort(slots, stable=True)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(order.numel(), device=order.device)
+        counts = torch.bincount(slots, minlength=len(way.slots))
+    rows: torch.Tensor = Gather.apply(x, order.div(k, rounding_mode="floor"), back.view(n, k))
+    alone = way.group is None
+    rows = compute(module, rows, counts, counts.tolist()) if alone else _remote(module, way, rows, counts)
+    rows = Gather.apply(rows, back, order.view(-1, 1))
+    return (rows.view(n, k, -1) * weights.unsqueeze(-1)).sum(1).to(x.dtype)
+
+
+def _remote(module: nn.Module, way: Dispatcher, rows: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Sends `rows` (sorted by slot) to the ranks of their slots, computes there, and brings the results back."""
+    assert way.group is not None
+    with torch.no_grad():
+        arriving = torch.empty_like(counts)  # [source rank, slot of mine]
+        with way.trace.span("allToAll"):
+            dist.all_to_all_single(arriving, counts, group=way.group)
+        both = torch.stack([counts.view(way.ep, -1).sum(1), arriving.view(way.ep, -1).sum(1)]).tolist()
+        sends, receives = both[0], both[1]
+        table = arriving.view(way.ep, -1)
+        slot_of_row = torch.arange(table.shape[1], device=rows.device).repeat(way.ep)
+        order = torch.argsort(torch.repeat_interleave(slot_of_row, arriving), stable=True)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(order.numel(), device=order.device)
+        local = table.sum(0)
+    rows = Exchange.apply(rows, sends, receives, way.group, way.trace)
+    rows = Gather.apply(rows, order, back.view(-1, 1))
+    rows = compute(module, rows, local, local.tolist())
+    rows = Gather.apply(rows, back, order.view(-1, 1))
+    return Exchange.apply(rows, receives, sends, way.group, way.trace)
+
+
+def compute(module: nn.Module, rows: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:
+    """The experts' own computation on rows sorted by slot; `counts` [slots] rows each."""
+    first = module.gate_up_proj if module.has_gate else module.up_proj
+    hidden = _linear(module, rows, first, counts, listed, "gate_up_proj" if module.has_gate else "up_proj")
+    hidden = module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)
+    return _linear(module, hidden, module.down_proj, counts, listed, "down_proj")
+
+
+def _linear(
+    module: nn.Module, x: torch.Tensor, weight: torch.Tensor, counts: torch.Tensor, listed: list[int], name: str
+) -> torch.Tensor:
+    if module.is_transposed:
+        weight = weight.transpose(1, 2)
+    out = grouped_linear(x.to(weight.dtype), weight, counts, listed)
+    if not module.has_bias:
+        return out
+    bias: torch.Tensor = getattr(module, f"{name}_bias")
+    return out + torch.cat([bias[i : i + 1].expand(n, -1) for i, n in enumerate(listed)])
+
+
+def register() -> None:
+    """Makes this implementation known to transformers under `NAME`."""
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+    if NAME not in ALL_EXPERTS_FUNCTIONS:
+        ALL_EXPERTS_FUNCTIONS.register(NAME, forward)

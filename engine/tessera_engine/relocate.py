@@ -1,0 +1,139 @@
+"""Moving experts between ranks at a step boundary: weights and every optimizer moment, by all-to-all, bit by bit.
+
+Slots are dimension 0 of a rank's tensors and FSDP shares an expert on dimension 1, so every EP group moves its own
+slices by itself, and a slot travels as one row. Layers go one after another, tensors one after another, and a tensor in
+column chunks, so the extra memory is at most twice `CHUNK_BYTES` whatever the model. A layer's table changes only when
+all its tensors are in place. Training never sees the difference: sums are ordered by token and logical expert
+(dispatch.py, optim.py), so the run goes on with the same bits as one that never moved.
+
+A rank that dies during a move takes the run back to its last checkpoint, which knows experts by their logical numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tessera_engine import parallel
+from tessera_engine.agree import together
+from tessera_engine.dispatch import Dispatcher
+from tessera_engine.engine import Engine
+from tessera_engine.errors import EngineError
+from tessera_engine.spec import slots_of
+
+CHUNK_BYTES = 64 << 20
+Placement = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Bytes that this rank sent to others, slots that changed on it, layers it took part in, seconds."""
+
+    bytes: int
+    slots: int
+    layers: list[int]
+    seconds: float
+
+
+def sources(old: list[int], new: list[int], ep: int) -> list[int]:
+    """For every slot of the new table the old slot to copy from: a copy on the same rank, else the first one.
+
+    >>> sources([0, 1, 2, 3], [1, 0, 2, 3], ep=2)
+    [1, 0, 2, 3]
+    """
+    each = len(new) // ep
+    first = {expert: slot for slot, expert in reversed(list(enumerate(old)))}
+    near = {(slot // each, expert): slot for slot, expert in reversed(list(enumerate(old)))}
+    keep = [slot if old[slot] == expert else None for slot, expert in enumerate(new)]
+    return [
+        kept if kept is not None else near.get((slot // each, expert), first[expert])
+        for slot, (expert, kept) in enumerate(zip(new, keep, strict=True))
+    ]
+
+
+def check(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> None:
+    """Raises the same `EngineError` on all ranks unless every named layer exists and has a legal table."""
+
+    def mine() -> set[str]:
+        ways = engine.dispatchers()
+        for layer, way in ways.items():
+            if str(layer) in placement:
+                slots_of(placement, layer, way.experts, len(way.slots), way.ep)
+        return {str(layer) for layer in ways}
+
+    known = set().union(*together(group, mine))
+    unknown = sorted(placement.keys() - known)
+    if unknown:
+        raise EngineError("ENGINE_PLACEMENT", f"no expert layers {unknown}", layers=unknown)
+
+
+def move(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> Moved:
+    """Brings the layers named in `placement` (layer -> expert of every slot) into place. Collective over all ranks."""
+    check(engine, placement, group)
+    started, total, changed, layers = time.perf_counter(), 0, 0, []
+    for layer, way, tensors in _layers(engine):
+        wanted = placement.get(str(layer))
+        if wanted is None or wanted == way.slots:
+            continue
+        route = _Route(way, sources(way.slots, wanted, way.ep))
+        with torch.no_grad():
+            total += sum(route.carry(tensor) for tensor in tensors)
+        way.place(wanted)
+        layers.append(layer)
+        changed += len(route.into)
+    return Moved(total, changed, layers, time.perf_counter() - started)
+
+
+def _layers(engine: Engine) -> list[tuple[int, Dispatcher, list[torch.Tensor]]]:
+    """(layer, dispatcher, its expert tensors [slots, ...]: each parameter followed by its moments), by layer."""
+    pieces = engine.pieces()
+    names = {id(parameter): name for name, (parameter, _) in pieces.items()}
+    found = []
+    for stage in engine.stages:
+        for layer, module in parallel.experts_of(stage).items():
+            tensors: list[torch.Tensor] = []
+            for parameter in module.parameters(recurse=False):
+                name = names[id(parameter)]
+                tensors.append(pieces[name][1].local)
+                tensors += [kind[name] for kind in engine.optimizer.moments.values() if name in kind]
+            way: Any = module.tessera
+            found.append((layer, way, tensors))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+class _Route:
+    """Which rows this rank sends where and receives from whom, in the order of the receiver's slots."""
+
+    def __init__(self, way: Dispatcher, source: list[int]) -> None:
+        each, me = len(source) // way.ep, way.ep_rank
+        moves = [(old, new) for new, old in enumerate(source) if old != new]
+        out = sorted((new // each, new, old) for old, new in moves if old // each == me)
+        self.take = [old % each for _, _, old in out]
+        self.sends = [sum(rank == r for rank, _, _ in out) for r in range(way.ep)]
+        into = sorted((old // each, new) for old, new in moves if new // each == me)
+        self.into = [new % each for _, new in into]
+        self.receives = [sum(rank == r for rank, _ in into) for r in range(way.ep)]
+        # Every rank of the group must walk the same chunks, so the busiest one sets their width for all.
+        ends = [(old // each, "out") for old, _ in moves] + [(new // each, "in") for _, new in moves]
+        self.most = max((ends.count(end) for end in ends), default=1)
+        self.group, self.me = way.group, me
+
+    def carry(self, tensor: torch.Tensor) -> int:
+        """Moves the rows of one tensor in place; returns the bytes that left this rank."""
+        rows = tensor.view(tensor.shape[0], -1)
+        width = max(1, CHUNK_BYTES // (self.most * tensor.element_size()))
+        take, into = (torch.tensor(i, dtype=torch.int64, device=tensor.device) for i in (self.take, self.into))
+        for start in range(0, rows.shape[1], width):
+            chunk = rows[:, start : start + width]
+            outgoing = chunk.index_select(0, take)
+            arriving = outgoing
+            if self.group is not None:
+                arriving = outgoing.new_empty((len(self.into), outgoing.shape[1]))
+                dist.all_to_all_single(arriving, outgoing, self.receives, self.sends, group=self.group)
+            chunk.index_copy_(0, into, arriving)
+        away = len(self.take) - self.sends[self.me]
+        return away * rows.shape[1] * tensor.element_size()

@@ -1,0 +1,224 @@
+"""A stand-in for the node agent: a real zygote, a real telemetry socket, real ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import folders
+import torch
+from safetensors.torch import save_file
+
+ENGINE = Path(__file__).resolve().parents[1]
+Message = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Zygote:
+    """The fork server over its pipes."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
+        command = [sys.executable, "-m", "tessera_engine", "zygote"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+        )
+        self._pending = b""
+        self.ready = self.read(120)
+
+    def ask(self, **request: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    def poll(self, seconds: float) -> Message | None:
+        """The next line, or None when none comes in time."""
+        assert self.process.stdout is not None
+        until = time.monotonic() + seconds
+        while b"\n" not in self._pending:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                return None
+            data = os.read(self.process.stdout.fileno(), 65536)
+            assert data, "the zygote closed its stdout"
+            self._pending += data
+        line, self._pending = self._pending.split(b"\n", 1)
+        message: Message = json.loads(line)
+        return message
+
+    def read(self, seconds: float = 30) -> Message:
+        message = self.poll(seconds)
+        assert message is not None, "the zygote says nothing"
+        return message
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Attempt:
+    """The ranks of one start of a run, and all they said."""
+
+    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1) -> None:
+        self.zygote, self.folder, self.world = zygote, folder, world
+        self.messages: list[Message] = []
+        self.exits: dict[int, Message] = {}
+        self.pids: dict[int, int] = {}
+        path = folder / f"agent-{attempt}.sock"
+        path.unlink(missing_ok=True)
+        self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.server.bind(str(path))
+        self.server.listen(world)
+        self.connections: dict[socket.socket, bytes] = {}
+        self.rank_zero: socket.socket | None = None
+        self.dead = False
+        port = free_port()
+        for rank in range(world):
+            environment = {
+                "RANK": rank,
+                "WORLD_SIZE": world,
+                "LOCAL_RANK": rank,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "TESSERA_SOCKET": path,
+                "TESSERA_ATTEMPT": attempt,
+            }
+            env = {name: str(value) for name, value in environment.items()}
+            zygote.ask(do="spawn", rank=rank, env=env, spec=str(spec), stdout=str(folder / f"rank-{rank}.log"))
+
+    def pump(self, seconds: float) -> None:
+        """Takes in what arrives within `seconds`, returning early when something did."""
+        assert self.zygote.process.stdout is not None
+        sources: list[Any] = [self.zygote.process.stdout, self.server, *self.connections]
+        ready, _, _ = select.select(sources, [], [], seconds)
+        if self.server in ready:
+            connection, _ = self.server.accept()
+            self.connections[connection] = b""
+        for connection in [c for c in self.connections if c in ready]:
+            self._read(connection)
+        while (message := self.zygote.poll(0)) is not None:
+            if message["kind"] == "exited":
+                self.exits[message["rank"]] = message
+            elif message["kind"] == "spawned":
+                self.pids[message["rank"]] = message["pid"]
+
+    def _read(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            connection.close()
+            del self.connections[connection]
+            return
+        *lines, rest = (self.connections[connection] + data).split(b"\n")
+        self.connections[connection] = rest
+        for line in lines:
+            message = json.loads(line)
+            self.messages.append(message)
+            if message["kind"] == "hello" and message["rank"] == 0:
+                self.rank_zero = connection
+
+    def until(self, done: Callable[[], Any], seconds: float = 400) -> None:
+        """Pumps until `done()`; fails with the ranks' logs when that takes too long or a rank ends badly first."""
+        limit = time.monotonic() + seconds
+        while not done():
+            self.pump(0.05)
+            assert time.monotonic() < limit, f"waited {seconds} s\n{self.logs()}"
+            if len(self.exits) == self.world and not done():
+                for _ in range(5):
+                    self.pump(0.02)
+                assert done(), f"all ranks ended\n{self.logs()}"
+
+    def command(self, **fields: Any) -> None:
+        assert self.rank_zero is not None
+        self.rank_zero.sendall(json.dumps({"kind": "command", **fields}).encode() + b"\n")
+
+    def kill(self, rank: int, sig: int = 9) -> None:
+        self.zygote.ask(do="kill", rank=rank, signal=sig)
+
+    def end(self) -> None:
+        """Kills what is left and waits until all are gone."""
+        for rank in range(self.world):
+            if rank not in self.exits:
+                self.kill(rank)
+        self.until(lambda: len(self.exits) == self.world, 20)
+        for connection in self.connections:
+            connection.close()
+        self.server.close()
+
+    def wait(self, seconds: float = 400) -> dict[int, int | None]:
+        """Exit code by rank once all have ended."""
+        self.until(lambda: len(self.exits) == self.world, seconds)
+        for _ in range(3):
+            self.pump(0.02)
+        self.end()
+        return {rank: message["code"] for rank, message in sorted(self.exits.items())}
+
+    def of(self, kind: str, rank: int | None = None) -> list[Message]:
+        return [m for m in self.messages if m["kind"] == kind and rank in (None, m["rank"])]
+
+    def steps(self) -> int:
+        return max((m["step"] for m in self.of("step", 0)), default=0)
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.folder.glob("rank-*.log")))
+
+
+def write_spec(folder: Path, model: Path, **changes: Any) -> Path:
+    """worker.json for a tiny run on packed random rows; `changes` replace or extend sections."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "train.safetensors"
+    if not data.exists():
+        draw = torch.Generator().manual_seed(7)
+        ids = torch.randint(0, 90, (40, 32), generator=draw, dtype=torch.int32)
+        ids = (ids * 7 + ids.roll(1, 1)) % 90
+        labels = ids.clone()
+        labels[:, :8] = -100
+        save_file({"input_ids": ids, "labels": labels}, str(data))
+    document: dict[str, Any] = {
+        "v": 1,
+        "run": "test",
+        "stage": "sft",
+        "seed": 17,
+        "deterministic": True,
+        "threads": 1,
+        "steps": 8,
+        "model": {"config": str(model), "init": "hf", "weights": str(model)},
+        "moe": {"biasRate": 0.001, "sequenceBalanceLoss": 0.0001},
+        "mtp": {"lossWeight": 0.3},
+        "indexer": {"lossWeight": 0.01},
+        "layout": {"pp": 2, "vpp": 1, "dpShard": 2, "ep": 2, "schedule": "1f1b", "stages": [[0, 1], [2, 3]]},
+        "precision": {"param": "float32", "master": "float32", "reduce": "float32"},
+        "batch": {"sequenceLength": 32, "microBatch": 1, "globalBatch": 4},
+        "optimizer": {"kind": "adamw", "learningRate": 1e-3, "weightDecay": 0.1, "warmupSteps": 2},
+        "data": {"path": str(data)},
+        "checkpoint": {"dir": str(folder / "checkpoints"), "every": 3, "keep": 10, "resume": "auto"},
+        "telemetry": {"enabled": True},
+        "selfCheck": {"parity": False, "gradients": False},
+        "placement": None,
+        "freeze": [],
+    }
+    for name, value in changes.items():
+        document[name] = {**document[name], **value} if isinstance(document.get(name), dict) else value
+    path = folder / "worker.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def model_folder(folder: Path) -> Path:
+    """The tiny V4 model that tests train."""
+    return folders.v4_folder(folder, scale=1.0, num_nextn_predict_layers=1)

@@ -1,0 +1,127 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import {
+  catalog,
+  errorJson,
+  EXIT,
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  unwrap,
+} from "../../base/index.ts";
+import { estimate as run, type Estimate, readCase } from "../../layout/index.ts";
+import type { Verb } from "../context.ts";
+import { readText } from "../planner/inputs.ts";
+import { mfuTable } from "../planner/report.ts";
+import { split } from "../planner/draw.ts";
+import { table } from "../table.ts";
+
+const fail = catalog({
+  ESTIMATE_JSON: {
+    exit: EXIT.usage,
+    message: { en: "the cases are not JSON: {detail}", zh: "案例不是 JSON：{detail}" },
+    next: { en: "see docs/en/planner.md, section Estimate", zh: "見 docs/zh/planner.md 的「估算」一節" },
+  },
+});
+
+/** Time and memory of given layouts: JSON cases in, JSON out. */
+export const estimate: Verb = {
+  name: "estimate",
+  summary: {
+    en: "time and memory of given layouts: JSON cases in, JSON out",
+    zh: "估算給定佈局的時間與記憶體：輸入 JSON 案例，輸出 JSON",
+  },
+  define(command, act) {
+    command
+      .argument("[file]", "a case, or a list of cases; - or nothing reads standard input", "-")
+      .action((file: string) =>
+        act((context) => {
+          const path = file === "-" ? undefined : resolve(context.cwd, file);
+          const text = path === undefined ? readFileSync(0, "utf8") : readText(path);
+          const base = path === undefined ? context.cwd : dirname(path);
+          const results = parseCases(text, path).map((data, index) => {
+            const read = readCase(withModel(data, base), index);
+            return read.ok ? run(read.value) : read.error;
+          });
+          const failed = results.filter((result) => result instanceof Error).length;
+          context.data({
+            schema: "tessera.estimate/v1",
+            results: results.map((r) =>
+              r instanceof Error ? { ok: false, error: errorJson(r) } : { ok: true, ...r },
+            ),
+          });
+          if (results.length === 1 && results[0] instanceof Error) throw results[0];
+          for (const result of results) if (result instanceof Error) context.talk(result.message);
+          const good = results.filter((result): result is Estimate => !(result instanceof Error));
+          if (good.length > 0) context.out(estimatesTable(good));
+          const only = good[0];
+          if (only && good.length === 1)
+            context.out(`\n${split(only.time, context.lang)}\n\n${mfuTable(only.time, context.lang)}`);
+          return failed > 0 ? EXIT.usage : EXIT.done;
+        }),
+      );
+  },
+};
+
+function parseCases(text: string, file: string | undefined): unknown[] {
+  let data: unknown;
+  try {
+    data = JSON.parse(text);
+  } catch (cause) {
+    throw fail(
+      "ESTIMATE_JSON",
+      { detail: (cause as Error).message },
+      file === undefined ? {} : { file },
+      cause,
+    );
+  }
+  const cases = Array.isArray(data) ? data : ((data as { cases?: unknown } | null)?.cases ?? data);
+  return Array.isArray(cases) ? cases : [cases];
+}
+
+/** `model` may be a path to a config.json, relative to the case file. */
+function withModel(data: unknown, base: string): unknown {
+  const model = (data as { model?: unknown } | null)?.model;
+  if (typeof model !== "string") return data;
+  const path = resolve(base, model);
+  const file = existsSync(path) && !path.endsWith(".json") ? resolve(path, "config.json") : path;
+  return { ...(data as object), model: unwrap(readJson(file)) };
+}
+
+function readJson(file: string): { ok: true; value: unknown } | { ok: false; error: Error } {
+  try {
+    return { ok: true, value: JSON.parse(readText(file)) };
+  } catch (cause) {
+    return cause instanceof SyntaxError
+      ? { ok: false, error: fail("ESTIMATE_JSON", { detail: cause.message }, { file }, cause) }
+      : { ok: false, error: cause as Error };
+  }
+}
+
+function estimatesTable(estimates: readonly Estimate[]): string {
+  return table(
+    [
+      { title: "case" },
+      { title: "layout" },
+      { title: "step", align: "right" },
+      { title: "tokens/s/device", align: "right" },
+      { title: "MFU", align: "right" },
+      { title: "fullest rank", align: "right" },
+      { title: "free", align: "right" },
+      { title: "profile" },
+    ],
+    estimates.map((e) => {
+      const worst = e.memory.classes[e.memory.worst]?.memory;
+      return [
+        e.name,
+        e.layoutName,
+        formatSeconds(e.time.seconds),
+        formatCount(Math.round(e.time.tokensPerSecondPerDevice)),
+        `${(100 * e.time.mfu.model).toFixed(2)} %`,
+        formatBytes((worst?.reserved ?? 0) + (worst?.framework ?? 0)),
+        formatBytes(e.free),
+        e.basis,
+      ];
+    }),
+  );
+}

@@ -1,0 +1,181 @@
+import { Option } from "commander";
+import { EXIT, unwrap } from "../../base/index.ts";
+import type { MathFormat } from "../../cluster/index.ts";
+import {
+  BF16_MIXED,
+  type Constraints,
+  type Engine,
+  exportPlan,
+  fallbacks,
+  FLOAT32,
+  type OptimizerKind,
+  plan as makePlan,
+  type PlanRequest,
+  type Schedule,
+  type Target,
+  TARGETS,
+  TimeModel,
+  traitsFor,
+  whatIfs,
+} from "../../layout/index.ts";
+import type { Verb } from "../context.ts";
+import { missing, number, numbers, readCluster, readModel } from "../planner/inputs.ts";
+import { servePlanner } from "../planner/serve.ts";
+import { planText } from "../planner/report.ts";
+
+type Options = {
+  model?: string;
+  cluster?: string;
+  sequence: string;
+  batch: string;
+  engine: Engine;
+  precision: "bf16" | "fp32";
+  compute?: MathFormat;
+  optimizer: OptimizerKind;
+  mtp: boolean;
+  imbalance?: string;
+  schedules?: string;
+  fallback: string;
+  whatIf: boolean;
+  export?: Target;
+  open: boolean;
+  top: string;
+  pp?: string;
+  vpp?: string;
+  tp?: string;
+  cp?: string;
+  ep?: string;
+  etp?: string;
+  replicate?: string;
+  microBatch?: string;
+  swap?: string;
+  margin?: string;
+};
+
+/** Searches the best layout of a model on a cluster and explains it. */
+export const plan: Verb = {
+  name: "plan",
+  summary: {
+    en: "find the layout that fits a cluster and is fastest, and say why",
+    zh: "找出放得下且最快的並行佈局，並說明原因",
+  },
+  define(command, act) {
+    command
+      .option("--model <path>", "config.json, or the folder that holds it")
+      .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
+      .option("--sequence <tokens>", "tokens of a sequence", "4096")
+      .option("--batch <sequences>", "global batch in sequences", "256")
+      .addOption(
+        new Option("--engine <engine>", "whose rules hold")
+          .choices(["tessera", "megatron"])
+          .default("megatron"),
+      )
+      .addOption(
+        new Option("--precision <name>", "weights and states").choices(["bf16", "fp32"]).default("bf16"),
+      )
+      .addOption(
+        new Option("--compute <format>", "format of matrix products").choices(["bf16", "fp8", "fp4"]),
+      )
+      .addOption(new Option("--optimizer <name>").choices(["adamw", "muon", "sgd"]).default("adamw"))
+      .option("--no-mtp", "do not train multi-token-prediction modules")
+      .option("--imbalance <ratio>", "tokens of the most loaded expert rank over the mean")
+      .option("--pp <list>", "allowed degrees, like 4,8 (the same for the options below)")
+      .option("--vpp <list>")
+      .option("--tp <list>")
+      .option("--cp <list>")
+      .option("--ep <list>")
+      .option("--etp <list>")
+      .option("--replicate <list>")
+      .option("--micro-batch <list>")
+      .option("--schedules <list>", "1f1b,interleaved1f1b,zbh1,zbv,dualpipev")
+      .option("--swap <yes|no>", "keep optimizer state on the host")
+      .option("--margin <share>", "share of device memory kept free (default 0.04)")
+      .option("--top <n>", "alternatives listed", "8")
+      .addOption(
+        new Option("--export <target>", "print the settings of another stack instead").choices(TARGETS),
+      )
+      .option("--open", "serve the planner page on this machine and print its address", false)
+      .option("--fallback <nodes>", "plans for up to this many lost nodes", "0")
+      .option("--what-if", "what one more of anything would buy", false)
+      .action((options: Options) =>
+        act(async (context) => {
+          if (options.open) return servePlanner(context);
+          const request = planRequest(context.cwd, options);
+          const found = unwrap(makePlan(request));
+          if (options.export) {
+            const text = unwrap(exportPlan(found, options.export));
+            context.talk(`${found.name}: ${options.export}`);
+            context.out(text);
+            context.data({
+              schema: "tessera.export/v1",
+              target: options.export,
+              name: found.name,
+              settings: text,
+            });
+            return EXIT.done;
+          }
+          const lost =
+            Number(options.fallback) > 0
+              ? fallbacks(request, found, number("--fallback", options.fallback))
+              : [];
+          const what = options.whatIf ? whatIfs(request, found) : [];
+          if (!context.json) {
+            const traits = { ...traitsFor(found.training), ...request.traits };
+            const step = new TimeModel(request.model, request.cluster, found.training, traits).step(
+              found.layout,
+              true,
+            );
+            context.out(
+              planText(
+                { plan: found, cluster: request.cluster, step, fallbacks: lost, whatIfs: what },
+                context.lang,
+              ),
+            );
+          }
+          context.data({ ...found, fallbacks: lost, whatIfs: what });
+          return EXIT.done;
+        }),
+      );
+  },
+};
+
+export function planRequest(cwd: string, options: Options): PlanRequest {
+  const list = (key: keyof Constraints, text: string | undefined) => {
+    const values = numbers(`--${key}`, text);
+    return values ? { [key]: values } : {};
+  };
+  const constraints: Constraints = {
+    engine: options.engine,
+    ...list("pp", options.pp),
+    ...list("vpp", options.vpp),
+    ...list("tp", options.tp),
+    ...list("cp", options.cp),
+    ...list("ep", options.ep),
+    ...list("etp", options.etp),
+    ...list("dpReplicate", options.replicate),
+    ...list("microBatch", options.microBatch),
+    ...(options.schedules ? { schedules: options.schedules.split(",") as Schedule[] } : {}),
+    ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
+  };
+  if (options.model === undefined) throw missing("--model");
+  if (options.cluster === undefined) throw missing("--cluster");
+  return {
+    model: readModel(cwd, options.model),
+    cluster: readCluster(cwd, options.cluster),
+    training: {
+      sequence: number("--sequence", options.sequence),
+      microBatch: 1,
+      globalBatch: number("--batch", options.batch),
+      precision: options.precision === "fp32" ? FLOAT32 : BF16_MIXED,
+      optimizer: options.optimizer,
+      mtp: options.mtp,
+    },
+    constraints,
+    traits: {
+      ...(options.compute ? { compute: options.compute, expertCompute: options.compute } : {}),
+      ...(options.imbalance ? { imbalance: Math.max(1, Number(options.imbalance)) } : {}),
+    },
+    ...(options.margin === undefined ? {} : { margin: Number(options.margin) }),
+    alternatives: number("--top", options.top),
+  };
+}

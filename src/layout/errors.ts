@@ -1,0 +1,48 @@
+import { catalog, EXIT } from "../base/index.ts";
+
+export const layoutFail = catalog({
+  PLAN_ILLEGAL: {
+    exit: EXIT.usage,
+    message: { en: "the layout is not legal: {detail}", zh: "佈局不合法：{detail}" },
+    next: {
+      en: "change the degree named, or let `tessera plan` search",
+      zh: "修改所述的並行度，或用 `tessera plan` 搜索",
+    },
+  },
+  PLAN_NO_LAYOUT: {
+    exit: EXIT.infeasible,
+    message: {
+      en: "no layout is legal for {devices} devices, batch {batch} and sequence {sequence} under these constraints",
+      zh: "在這些限制下，{devices} 個加速器、批次 {batch}、序列 {sequence} 沒有合法佈局",
+    },
+    next: {
+      en: "use a device count and a global batch with more common divisors, or relax the constraints",
+      zh: "選用公因數較多的加速器數與全局批次，或放寬限制",
+    },
+  },
+  PLAN_NO_ROOM: {
+    exit: EXIT.infeasible,
+    message: {
+      en: "the model does not fit: of {considered} layouts the nearest ({layout}) is short by {short} on its fullest device",
+      zh: "模型放不下：{considered} 個佈局中最接近的（{layout}）在最滿的加速器上仍差 {short}",
+    },
+    next: {
+      en: "it fits with about {devices} devices of this kind, or with {memory} on each device; recomputation, swap and bf16 gradients also help where they are not used yet",
+      zh: "約需 {devices} 個同型加速器，或每個加速器 {memory} 記憶體；尚未使用重算、換出或 bf16 梯度時也可一試",
+    },
+  },
+  EXPORT_UNSUPPORTED: {
+    exit: EXIT.infeasible,
+    message: { en: "{target} cannot express {what}", zh: "{target} 無法表達 {what}" },
+    next: { en: "pick another target, or plan with that left out", zh: "改用其他目標，或在規劃時排除此項" },
+  },
+  EXPORT_READ: {
+    exit: EXIT.usage,
+    message: { en: "cannot read {target} settings back: {detail}", zh: "無法讀回 {target} 的設定：{detail}" },
+  },
+  ESTIMATE_CASE: {
+    exit: EXIT.usage,
+    message: { en: "case {index}, {path}: {problem}", zh: "第 {index} 例，{path}：{problem}" },
+    next: { en: "see docs/en/planner.md, section Estimate", zh: "見 docs/zh/planner.md 的「估算」一節" },
+  },
+});

@@ -1,0 +1,90 @@
+import { type Cluster, clusterDevices } from "../cluster/index.ts";
+import { type Layout, worldOf } from "./layout.ts";
+import { type MoveCost, moveCost } from "./move.ts";
+import { type Plan, type PlanRequest, runSearch } from "./plan.ts";
+import { type Found, layoutName } from "./search/index.ts";
+
+/** What to run when nodes are gone, ready before they go. */
+export type FallbackPlan = {
+  readonly lostNodes: number;
+  readonly devices: number;
+  /** Devices that the plan uses; the others wait as spares. */
+  readonly world: number;
+  readonly name: string;
+  readonly layout: Layout;
+  readonly microBatch: number;
+  readonly seconds: number;
+  /** Tokens/s against the full plan's. */
+  readonly speed: number;
+  /** From the full plan to this one, and back when the nodes return. */
+  readonly shrink: MoveCost;
+  readonly grow: MoveCost;
+};
+
+/**
+ * Plans for 1 to `most` lost nodes. Which nodes fail is unknown, so the costs are for the last ones; any others change the numbers
+ * by one stage's worth at most. A count without a legal layout falls back to the next smaller world.
+ */
+export function fallbacks(request: PlanRequest, full: Plan, most = 8): FallbackPlan[] {
+  const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
+  const out: FallbackPlan[] = [];
+  const known = new Map<number, Found | undefined>();
+  const best = (world: number): Found | undefined => {
+    if (!known.has(world)) {
+      const result = runSearch({ ...request, constraints: narrow(request, full), world, simulate: 24 });
+      known.set(world, result.found[0]);
+    }
+    return known.get(world);
+  };
+  for (let lost = 1; lost <= most; lost++) {
+    const devices = clusterDevices(request.cluster) - lost * node;
+    if (devices < 1) break;
+    let found: Found | undefined;
+    // Fewer devices may divide better than more: look at a few worlds below and keep the fastest.
+    for (let world = devices, tries = 0; world >= Math.max(1, devices / 2) && tries < 6; world -= node) {
+      if (found && devices / world > 1.35) break;
+      const next = best(world);
+      if (next) {
+        tries++;
+        if (!found || next.time.seconds < found.time.seconds) found = next;
+      }
+    }
+    if (!found) continue;
+    const bandwidth = { network: networkOf(request.cluster), store: 0.5e9 };
+    const alive = Array.from({ length: devices }, (_, i) => i);
+    const all = Array.from({ length: worldOf(full.layout) }, (_, i) => i);
+    out.push({
+      lostNodes: lost,
+      devices,
+      world: worldOf(found.layout),
+      name: layoutName(found.layout, found.training.microBatch),
+      layout: found.layout,
+      microBatch: found.training.microBatch,
+      seconds: found.time.seconds,
+      speed: full.time.seconds / found.time.seconds,
+      shrink: moveCost(request.model, found.training, full.layout, found.layout, alive, bandwidth),
+      grow: moveCost(request.model, full.training, found.layout, full.layout, all, bandwidth),
+    });
+  }
+  return out;
+}
+
+/** Keeps what a running job cannot change cheaply, so that hundreds of layouts are looked at instead of ten thousands. */
+function narrow(request: PlanRequest, full: Plan): PlanRequest["constraints"] {
+  const { tp, cp, etp, zero, offload } = full.layout;
+  return {
+    ...request.constraints,
+    tp: [tp],
+    cp: [cp],
+    etp: [etp],
+    zero: [zero],
+    optimizerOffload: [...new Set([offload.optimizer, request.constraints.engine === "tessera" ? 0 : 1])],
+    microBatch: [full.training.microBatch],
+  };
+}
+
+/** Bytes/s a rank receives with when everything moves at once: the widest level that spans more than a node. */
+function networkOf(cluster: Cluster): number {
+  const link = cluster.between ?? cluster.groups[0]?.links.at(-1);
+  return link ? link.bandwidth * link.efficiency : 1e9;
+}

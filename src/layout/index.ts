@@ -1,0 +1,61 @@
+/** Which piece of the model lies on which rank: layouts, their memory and time, the search for the best, and exports. Pure. */
+export { layoutFail } from "./errors.ts";
+export { type FallbackPlan, fallbacks } from "./fallback.ts";
+export {
+  BF16_MIXED,
+  evenStages,
+  expertData,
+  FLOAT32,
+  type Layout,
+  microBatches,
+  type OptimizerKind,
+  type Precision,
+  type Recompute,
+  type RecomputeRegion,
+  type Schedule,
+  SINGLE,
+  stageRank,
+  stageRanks,
+  type Training,
+  worldOf,
+} from "./layout.ts";
+export * from "./memory/index.ts";
+export * from "./pieces/index.ts";
+export { type MoveCost, moveCost } from "./move.ts";
+export { type Alternative, plan, type Plan, type PlannedTime, type PlanRequest, runSearch } from "./plan.ts";
+export { predictMemory } from "./predict.ts";
+export {
+  buildOrder,
+  chunksOf,
+  type Order,
+  PASS,
+  passKind,
+  passMicro,
+  passStage,
+  simulate,
+} from "./schedule/index.ts";
+export {
+  CONSTRAINT_NAMES,
+  type ConstraintName,
+  type Constraints,
+  type Engine,
+  layoutName,
+  layoutProblem,
+  modelFacts,
+  TERM_NAMES,
+} from "./search/index.ts";
+export { type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
+export {
+  type Breakdown,
+  MEGATRON_TRAITS,
+  type Mfu,
+  STEP_TERMS,
+  type StepTerm,
+  type StepTime,
+  stageHomes,
+  TimeModel,
+  type Traits,
+  traitsFor,
+} from "./time/index.ts";
+export { estimate, type Estimate, type EstimateCase, readCase } from "./estimate.ts";
+export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

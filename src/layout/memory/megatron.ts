@@ -1,0 +1,342 @@
+/**
+ * Megatron-Core with Transformer Engine: what a micro-batch needs in each part, and what the stack holds all the time.
+ *
+ * Every term is an allocation that the code of that stack makes; none is fitted. `bench/layout/memory.ts` compares with
+ * 344 measured ranks.
+ */
+import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import type { Layout, Recompute, Training } from "../layout.ts";
+import { memo } from "./memo.ts";
+import type { Part, Saved } from "./parts.ts";
+import { layerSaved, routedTokens, type Scope } from "./saved.ts";
+import {
+  lastStage,
+  layersOfStage,
+  localElements,
+  type RankWeights,
+  rankWeights,
+  unitShare,
+} from "./shards.ts";
+
+const MiB = 2 ** 20;
+
+/** What differs between releases of the stack. */
+export type MegatronStack = {
+  /** Scratch of Transformer Engine's cuBLAS calls; four more for grouped GEMMs, one a stream. */
+  readonly engineScratch: number;
+  readonly groupedScratch: number;
+  /** PyTorch's own cuBLAS scratch: one for the forward thread and one for the backward thread; only the head uses it. */
+  readonly torchScratch: number;
+  /**
+   * With gradients accumulated inside the GEMM, autograd still wants a gradient to hand over: a placeholder of the
+   * weight's shape. Since TE 2.3 one is kept for each shape of linear layers, since 2.10 of grouped ones too.
+   */
+  readonly linearPlaceholders: boolean;
+  /** `shape`: as above. `layer`: every local expert of the layer in backward gets one (4 bytes an element; inferred). */
+  readonly groupedPlaceholders: "shape" | "layer";
+  /** The head, no layer of Transformer Engine: its placeholder stays for good, or to the end of the backward pass. */
+  readonly headPlaceholder: "kept" | "backward";
+  /** Fused: the gradient replaces the logits in place. Plain: an fp32 softmax is kept and the gradient is a new tensor. */
+  readonly crossEntropy: "fused" | "plain";
+  /** Rows of the vocabulary are padded to this times tp (`--make-vocab-size-divisible-by`). */
+  readonly vocabularyMultiple: number;
+};
+
+/** Transformer Engine 2.11 (`base.py`: 32 MiB scratch from Hopper on) and PyTorch 2.10 (8.125 MiB a handle). */
+export const MEGATRON_2026: MegatronStack = {
+  engineScratch: 32 * MiB,
+  groupedScratch: 4 * 32 * MiB,
+  torchScratch: 2 * 8.125 * MiB,
+  linearPlaceholders: true,
+  groupedPlaceholders: "shape",
+  headPlaceholder: "kept",
+  crossEntropy: "fused",
+  vocabularyMultiple: 128,
+};
+
+/** A year earlier, on Ampere: small scratch, no placeholders of grouped layers, Megatron's own cross-entropy. */
+export const MEGATRON_2025: MegatronStack = {
+  ...MEGATRON_2026,
+  engineScratch: 4 * MiB,
+  groupedScratch: 4 * 4 * MiB,
+  groupedPlaceholders: "layer",
+  headPlaceholder: "backward",
+  crossEntropy: "plain",
+};
+
+export const padVocabulary =
+  (stack: MegatronStack, tp: number) =>
+  (rows: number): number => {
+    const unit = stack.vocabularyMultiple * tp;
+    return Math.ceil(rows / unit) * unit;
+  };
+
+export function scopeOf(model: Model, layout: Layout, training: Training, load: number): Scope {
+  const tokens = (training.sequence * training.microBatch) / layout.cp;
+  const { activations, dispatch } = training.precision;
+  return {
+    hidden: model.hidden,
+    streams: model.streams,
+    mixingRounds: model.mixingRounds,
+    rows: training.microBatch,
+    sequence: training.sequence / layout.cp,
+    tokens,
+    sharded: layout.sequenceParallel ? tokens / layout.tp : tokens,
+    tp: layout.tp,
+    etp: layout.etp,
+    cp: layout.cp,
+    contextParallel: layout.contextParallel,
+    activation: activations === "float32" ? 4 : 2,
+    dispatch: dispatch === "float32" ? 4 : dispatch === "fp8" ? 1 + 1 / 32 : 2,
+    load,
+    capacityFactor: training.capacityFactor ?? null,
+  };
+}
+
+/** One hidden state as it lies on a rank between layers. */
+const state = (s: Scope): number => s.sharded * s.hidden * s.streams * s.activation;
+
+/** Forward temporaries of a layer. */
+function forwardTemporaries(body: LayerBody, s: Scope): number {
+  const one = s.sharded * s.hidden * s.activation;
+  const gather = s.tp > 1 ? s.tokens * s.hidden * s.activation : 0;
+  let most = 2 * one * s.streams + gather;
+  for (const { spec } of body.sublayers) {
+    if (spec.kind !== "moe") continue;
+    // Still referenced when results come back: tokens as received, experts' output, its reordered copy, the returned
+    // tokens; beside them the shared experts' output, the combined output and their sum.
+    const pairs = routedTokens(spec, s) * spec.expertHidden * s.activation;
+    most = Math.max(most, 4 * pairs + 3 * one);
+  }
+  return most;
+}
+
+/**
+ * Backward temporaries of a layer, on top of all its saved tensors and with the incoming gradient.
+ * The feed-forward block comes first; what it has freed when its activation runs is taken off.
+ */
+function backwardTemporaries(body: LayerBody, s: Scope): number {
+  const gradient = state(s);
+  const gather = s.tp > 1 ? s.tokens * s.hidden * s.activation : 0;
+  let most = gradient + gather + s.tokens * s.hidden * s.activation;
+  for (const { spec } of body.sublayers) {
+    if (spec.kind === "dense") {
+      const act = (s.tokens * spec.width * s.activation) / s.tp;
+      // Second linear layer: gathered gradient and gradient of its input.
+      most = Math.max(most, gradient + gather + act);
+      // Activation: its output was freed; gradients of output and of input exist together.
+      most = Math.max(most, gradient + act * (spec.gated ? 2 : 1));
+    } else if (spec.kind === "moe") {
+      const pairs = routedTokens(spec, s) * spec.expertHidden * s.activation;
+      const act = (routedTokens(spec, s) * spec.width * s.activation) / s.etp;
+      // Gradient of the experts' output as received and reordered, and of their activation.
+      most = Math.max(most, gradient + 2 * pairs + act);
+    }
+  }
+  return most;
+}
+
+/** Temporaries of a forward that keeps nothing (before recomputation). */
+function transientForward(body: LayerBody, s: Scope): number {
+  let most = 0;
+  for (const { spec } of body.sublayers) {
+    if (spec.kind === "dense")
+      most = Math.max(most, (s.tokens * spec.width * s.activation * (spec.gated ? 3 : 2)) / s.tp);
+    if (spec.kind === "moe") {
+      const act = (routedTokens(spec, s) * spec.width * s.activation) / s.etp;
+      most = Math.max(most, act * (spec.gated ? 3 : 2));
+    }
+  }
+  return most + forwardTemporaries(body, s);
+}
+
+const sum = (saved: readonly Saved[]): number => saved.reduce((total, { bytes }) => total + bytes, 0);
+
+export function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layout): Part {
+  const saved = layerSaved(body, s);
+  const full = sum(saved);
+  const backward = backwardTemporaries(body, s);
+  const offloaded = layout.offload.activations;
+  if (recompute.kind === "full") {
+    const input = state(s);
+    const host = offloaded.includes("layerInput") ? input : 0;
+    return {
+      kept: input - host,
+      loss: 0,
+      full: full + input,
+      forward: transientForward(body, s),
+      backward,
+      host,
+    };
+  }
+  const regions = new Set(recompute.kind === "selective" ? recompute.regions : []);
+  const keep = saved.filter((tensor) => !tensor.regions.some((region) => regions.has(region)));
+  const host = sum(keep.filter((tensor) => tensor.regions.some((region) => offloaded.includes(region))));
+  return { kept: sum(keep) - host, loss: 0, full, forward: forwardTemporaries(body, s), backward, host };
+}
+
+const headBytes = (model: Model, s: Scope, stack: MegatronStack): number =>
+  (padVocabulary(stack, s.tp)(model.vocabulary) * s.hidden * s.activation) / s.tp;
+
+/** Final norm, head and loss. */
+export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
+  const rows = padVocabulary(stack, s.tp)(model.vocabulary);
+  const one = s.sharded * s.hidden * s.activation;
+  const wide = s.tokens * s.hidden * s.activation;
+  const norms = (s.streams > 1 ? one * s.streams : 0) + 2 * one;
+  const logits = (s.tokens * rows * s.activation) / s.tp;
+  const placeholder = stack.headPlaceholder === "kept" ? 0 : headBytes(model, s, stack);
+  // Gradient of the head's input; over tp also the gathered input and the scattered gradient.
+  const linear = wide + (s.tp > 1 ? wide + one : 0) + placeholder;
+  const gather = s.tp > 1 ? wide : 0;
+  if (stack.crossEntropy === "fused") {
+    return {
+      kept: norms + logits,
+      loss: logits,
+      full: norms + logits,
+      forward: gather,
+      backward: linear,
+      host: 0,
+    };
+  }
+  const softmax = (4 * s.tokens * rows) / s.tp;
+  // The softmax is freed once the gradient of the logits is there.
+  const backward = Math.max(logits, logits + linear - softmax);
+  return { kept: norms + softmax, loss: softmax, full: norms + softmax, forward: logits, backward, host: 0 };
+}
+
+const partOfBody = memo<LayerBody, Part>();
+
+/** Everything a layer's part depends on, besides its body. */
+export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
+  const tokens = `${s.rows}/${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
+  const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
+  return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
+}
+
+export function stageParts(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  stage: number,
+  s: Scope,
+  stack: MegatronStack,
+): Part[] {
+  const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
+  const layers = layersOfStage(model, layout, training, stage);
+  const limit = recompute.kind === "full" ? (recompute.layers ?? layers.length) : layers.length;
+  const isLast = stage === lastStage(layout);
+  const waiting = isLast && stack.headPlaceholder === "backward" ? headBytes(model, s, stack) : 0;
+  const rest: Recompute = recompute.kind === "full" ? { kind: "none" } : recompute;
+  const suffix = `/${stack.groupedPlaceholders}`;
+  const keys = [partKey(s, recompute, layout) + suffix, partKey(s, rest, layout) + suffix] as const;
+  const parts = layers.map(({ body }, i) => {
+    const inside = i < limit;
+    const part = partOfBody(body, inside ? keys[0] : keys[1], () => {
+      const one = layerPart(body, s, inside ? recompute : rest, layout);
+      const experts = stack.groupedPlaceholders === "layer" ? expertPlaceholders(body, layout) : 0;
+      return { ...one, backward: one.backward + experts };
+    });
+    return waiting === 0 ? part : { ...part, backward: part.backward + waiting };
+  });
+  if (isLast) {
+    // Each module of multi-token prediction runs the head once more on its own state.
+    for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(headPart(model, s, stack));
+  }
+  return parts;
+}
+
+const shapesOf = memo<readonly Weight[], ReadonlyMap<string, number>>();
+
+/** Distinct shapes of linear layers on one rank, with their elements: their gradients' placeholders. */
+function placeholders(groups: RankWeights, layout: Layout, training: Training, stack: MegatronStack): number {
+  const all = new Map<string, number>();
+  const key = `${layout.tp}/${layout.etp}/${stack.linearPlaceholders}/${stack.groupedPlaceholders}`;
+  for (const { weights } of groups) {
+    const shapes = shapesOf(weights, key, () => {
+      const own = new Map<string, number>();
+      const add = (out: number, into: number) => own.set(`${out}x${into}`, out * into);
+      if (stack.linearPlaceholders) for (const [out, into] of fusedShapes(weights, layout)) add(out, into);
+      if (stack.groupedPlaceholders === "shape") {
+        for (const w of weights) if (isGrouped(w)) add(...expertShape(w, layout));
+      }
+      return own;
+    });
+    for (const [shape, size] of shapes) all.set(shape, size);
+  }
+  let elements = 0;
+  for (const size of all.values()) elements += size;
+  return elements * (training.precision.activations === "float32" ? 4 : 2);
+}
+
+function expertPlaceholders(body: LayerBody, layout: Layout): number {
+  let bytes = 0;
+  for (const w of bodyWeights(body)) if (isGrouped(w)) bytes += 4 * localElements(w, layout);
+  return bytes;
+}
+
+const isGrouped = (w: Weight): boolean => w.cut.kind === "expert" && w.shape.length === 3;
+
+function expertShape(w: Weight, layout: Layout): [number, number] {
+  const [, a, b] = w.shape as [number, number, number];
+  const dim = w.cut.kind === "expert" ? w.cut.dim : null;
+  return [dim === 1 ? a / layout.etp : a, dim === 2 ? b / layout.etp : b];
+}
+
+/** Megatron's linear layers: q, k, v in one, gate and up in one. */
+function* fusedShapes(weights: readonly Weight[], layout: Layout): Generator<[number, number]> {
+  const groups = new Map<string, [number, number]>();
+  for (const w of weights) {
+    if (w.cut.kind === "expert" || w.use !== "linear" || w.shape.length !== 2 || w.module === "router")
+      continue;
+    if (w.module === "head" || w.module === "hyperConnection") continue;
+    const [rows, columns] = w.shape as [number, number];
+    const { cut } = w;
+    const share = cut.kind === "tensor" ? unitShare(cut.units ?? Number.POSITIVE_INFINITY, layout.tp) : 1;
+    const out = cut.kind === "tensor" && cut.dim === 0 ? rows * share : rows;
+    const into = cut.kind === "tensor" && cut.dim === 1 ? columns * share : columns;
+    const name = w.name.replace(/\b(q|k|v)_proj\b/, "qkv").replace(/\b(gate|up)_proj\b/, "gate_up");
+    const known = groups.get(name);
+    groups.set(name, known ? [known[0] + out, known[1]] : [out, into]);
+  }
+  yield* groups.values();
+}
+
+/** Bytes that are there from the first step on, whatever runs. */
+export function standing(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  ppRank: number,
+  s: Scope,
+  stack: MegatronStack,
+  holdsHead: boolean,
+): number {
+  const groups = rankWeights(model, layout, training, ppRank);
+  const grouped = groups.some(({ weights }) => weights.some(isGrouped)) ? stack.groupedScratch : 0;
+  const placeholder = stack.headPlaceholder === "kept" ? headBytes(model, s, stack) : 0;
+  const head = holdsHead ? placeholder + stack.torchScratch : 0;
+  // Rotary angles in fp32, one row a token.
+  const rotary = 4 * s.tokens * rotaryWidth(model);
+  return stack.engineScratch + grouped + head + rotary + placeholders(groups, layout, training, stack);
+}
+
+function rotaryWidth(model: Model): number {
+  for (const { body } of model.layers) {
+    for (const sub of body.sublayers) {
+      const { spec } = sub;
+      if (spec.kind === "grouped") return spec.headDim;
+      if (spec.kind === "latent" || spec.kind === "compressed") return spec.ropeDim;
+    }
+  }
+  return 0;
+}
+
+/** Hidden states that Python still names while the next pass runs: the last gradients received and sent. */
+export function namedGradients(layout: Layout, s: Scope, ppRank: number, backward: boolean): number {
+  if (layout.pp === 1) return 0;
+  const first = ppRank === 0;
+  const last = ppRank === layout.pp - 1;
+  return state(s) * ((first ? 0 : 1) + (last || backward ? 0 : 1));
+}

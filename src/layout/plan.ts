@@ -1,0 +1,161 @@
+import { err, formatBytes, ok, type Result, type Text } from "../base/index.ts";
+import { type Cluster, clusterDevices } from "../cluster/index.ts";
+import { countParameters, type Model } from "../model/index.ts";
+import { layoutFail } from "./errors.ts";
+import type { Layout, Training } from "./layout.ts";
+import { predictMemory } from "./predict.ts";
+import type { MemoryReport } from "./memory/types.ts";
+import {
+  type Constraints,
+  difference,
+  type Found,
+  groupRejected,
+  layoutName,
+  type MemoryModel,
+  type RejectedGroup,
+  search,
+  type SearchResult,
+  whyBest,
+  whySlower,
+} from "./search/index.ts";
+import { type Breakdown, type StepTime, type Traits, traitsFor } from "./time/index.ts";
+
+export type PlanRequest = {
+  readonly model: Model;
+  readonly cluster: Cluster;
+  readonly training: Training;
+  readonly constraints: Constraints;
+  /** Devices to use; absent: all of the cluster. */
+  readonly world?: number;
+  readonly traits?: Partial<Traits>;
+  /** Share of device memory kept free (default 0.04). */
+  readonly margin?: number;
+  /** Alternatives listed (default 10) and layouts simulated at most (default 200). */
+  readonly alternatives?: number;
+  readonly simulate?: number;
+  /** Another memory predictor, for tests. */
+  readonly memory?: MemoryModel;
+};
+
+/** A time without what only the simulation needs. */
+export type PlannedTime = Omit<StepTime, "costs">;
+
+export type Alternative = {
+  readonly name: string;
+  readonly layout: Layout;
+  readonly microBatch: number;
+  readonly seconds: number;
+  /** Seconds per term beyond the winner; they add up to the difference. */
+  readonly difference: Breakdown;
+  readonly free: number;
+  readonly why: Text;
+};
+
+export type Plan = {
+  readonly schema: "tessera.plan/v1";
+  readonly name: string;
+  readonly model: { readonly name: string; readonly parameters: number; readonly active: number };
+  readonly cluster: { readonly name: string; readonly devices: number };
+  readonly engine: Constraints["engine"];
+  readonly layout: Layout;
+  /** As asked, with the chosen micro-batch. */
+  readonly training: Training;
+  readonly time: PlannedTime;
+  readonly memory: MemoryReport;
+  /** Bytes left on the fullest device. */
+  readonly free: number;
+  readonly why: readonly Text[];
+  readonly alternatives: readonly Alternative[];
+  readonly rejected: readonly RejectedGroup[];
+  readonly searched: { readonly considered: number; readonly simulated: number; readonly optimal: boolean };
+};
+
+const MARGIN = 0.04;
+
+/**
+ * The fastest layout that fits, what lies where, and why the others lost.
+ *
+ * @example
+ * const plan = unwrap(plan({ model, cluster: presetCluster("cpu", 4), training, constraints: { engine: "tessera" } }));
+ * plan.layout.pp; plan.memory.classes; plan.alternatives[0].why.en;
+ * // errors: PLAN_NO_LAYOUT (nothing legal), PLAN_NO_ROOM (by how much, and what would make it fit)
+ */
+export function plan(request: PlanRequest): Result<Plan> {
+  const result = runSearch(request);
+  const best = result.found[0];
+  if (!best) return err(noPlan(request, result));
+  return ok(describe(request, result, best));
+}
+
+export function runSearch(request: PlanRequest, prune = true): SearchResult {
+  return search({
+    model: request.model,
+    cluster: request.cluster,
+    training: request.training,
+    traits: { ...traitsFor(request.training), ...request.traits },
+    constraints: request.constraints,
+    world: request.world ?? clusterDevices(request.cluster),
+    memory: request.memory ?? predictMemory,
+    margin: request.margin ?? MARGIN,
+    simulate: request.simulate ?? 200,
+    prune,
+  });
+}
+
+function describe(request: PlanRequest, result: SearchResult, best: Found): Plan {
+  const { model, cluster } = request;
+  const { costs: _costs, ...time } = best.time;
+  const counts = countParameters(model);
+  return {
+    schema: "tessera.plan/v1",
+    name: layoutName(best.layout, best.training.microBatch),
+    model: { name: model.name, parameters: counts.total, active: counts.active },
+    cluster: { name: cluster.name, devices: clusterDevices(cluster) },
+    engine: request.constraints.engine,
+    layout: best.layout,
+    training: best.training,
+    time,
+    memory: best.memory,
+    free: best.free,
+    why: whyBest(best, result),
+    alternatives: result.found.slice(1, 1 + (request.alternatives ?? 10)).map((found) => ({
+      name: layoutName(found.layout, found.training.microBatch),
+      layout: found.layout,
+      microBatch: found.training.microBatch,
+      seconds: found.time.seconds,
+      difference: difference(found.time.breakdown, best.time.breakdown),
+      free: found.free,
+      why: whySlower(found, best),
+    })),
+    rejected: groupRejected(result.rejected),
+    searched: {
+      considered: result.considered,
+      simulated: result.simulated,
+      optimal: result.leftBound >= best.time.seconds,
+    },
+  };
+}
+
+function noPlan(request: PlanRequest, result: SearchResult) {
+  const { cluster, training } = request;
+  const devices = request.world ?? clusterDevices(cluster);
+  if (!result.nearest) {
+    return layoutFail("PLAN_NO_LAYOUT", {
+      devices,
+      batch: training.globalBatch,
+      sequence: training.sequence,
+    });
+  }
+  const { layout, microBatch, short } = result.nearest;
+  const device = cluster.groups[0]?.device;
+  const memory = device?.memoryBytes ?? 0;
+  // States shrink with every device; activations and buffers do not, so the count is a first guess, rounded up.
+  const factor = (memory + short) / Math.max(1, memory * (1 - MARGIN));
+  return layoutFail("PLAN_NO_ROOM", {
+    considered: result.considered,
+    layout: layoutName(layout, microBatch),
+    short: formatBytes(short),
+    devices: Math.ceil(devices * factor),
+    memory: formatBytes((memory + short) / (1 - MARGIN)),
+  });
+}

@@ -1,0 +1,161 @@
+import { formatBytes, formatSeconds, type Text } from "../../base/index.ts";
+import { type Layout, type Training, worldOf } from "../layout.ts";
+import { STEP_TERMS, type Breakdown, type StepTerm } from "../time/index.ts";
+import type { ConstraintName } from "./problems.ts";
+import type { Found, Rejected, SearchResult } from "./search.ts";
+
+export const TERM_NAMES: Readonly<Record<StepTerm, Text>> = {
+  matrix: { en: "matrix products", zh: "矩陣乘" },
+  grouped: { en: "expert products", zh: "專家矩陣乘" },
+  attention: { en: "attention", zh: "注意力" },
+  vector: { en: "vector work", zh: "向量運算" },
+  recompute: { en: "recomputation", zh: "重算" },
+  tensor: { en: "tensor-parallel exchange", zh: "張量並行通信" },
+  context: { en: "context-parallel exchange", zh: "上下文並行通信" },
+  expert: { en: "expert exchange", zh: "專家通信" },
+  pipeline: { en: "pipeline sends", zh: "流水線發送" },
+  bubble: { en: "pipeline bubble", zh: "流水線氣泡" },
+  data: { en: "gradient and weight exchange", zh: "梯度與權重通信" },
+  optimizer: { en: "optimizer", zh: "優化器" },
+  swap: { en: "state swap to host", zh: "狀態換出主機" },
+  host: { en: "host work", zh: "主機開銷" },
+};
+
+export const CONSTRAINT_NAMES: Readonly<Record<ConstraintName, Text>> = {
+  world: { en: "device count", zh: "加速器數量" },
+  batch: { en: "batch does not divide", zh: "批次不能整除" },
+  heads: { en: "heads do not divide", zh: "注意力頭不能整除" },
+  experts: { en: "experts do not divide", zh: "專家數不能整除" },
+  stageRanks: { en: "expert ranks do not tile the stage", zh: "專家並行無法鋪滿階段" },
+  stages: { en: "stage list", zh: "階段劃分" },
+  schedule: { en: "schedule", zh: "排程" },
+  contextParallel: { en: "context parallelism", zh: "上下文並行" },
+  tensorDomain: { en: "tensor parallelism leaves its domain", zh: "張量並行越出高速域" },
+  engine: { en: "engine", zh: "引擎" },
+  memory: { en: "device memory", zh: "加速器記憶體" },
+  hostMemory: { en: "host memory", zh: "主機記憶體" },
+  slower: { en: "slower", zh: "較慢" },
+};
+
+/** Degrees in one short line: `PP8 VPP2 TP2 EP64 DP32 interleaved1f1b`. */
+export function layoutName(layout: Layout, microBatch?: number): string {
+  const parts = [`PP${layout.pp}`];
+  if (layout.vpp > 1) parts.push(`VPP${layout.vpp}`);
+  if (layout.tp > 1) parts.push(`TP${layout.tp}`);
+  if (layout.cp > 1) parts.push(`CP${layout.cp}`);
+  if (layout.ep > 1) parts.push(`EP${layout.ep}`);
+  if (layout.etp > 1) parts.push(`ETP${layout.etp}`);
+  parts.push(`DP${layout.dpReplicate > 1 ? `${layout.dpReplicate}x` : ""}${layout.dpShard}`);
+  if (layout.zero !== 1) parts.push(`ZeRO${layout.zero}`);
+  if (microBatch !== undefined) parts.push(`MB${microBatch}`);
+  if (layout.pp > 1) parts.push(layout.schedule);
+  const { recompute } = layout;
+  if (recompute.kind === "full")
+    parts.push(recompute.layers === undefined ? "recompute" : `recompute:${recompute.layers}`);
+  if (recompute.kind === "selective") parts.push(`recompute(${recompute.regions.length})`);
+  if (layout.offload.optimizer > 0) parts.push("swap");
+  return parts.join(" ");
+}
+
+/** Seconds of each term in one layout beyond another; they add up to the difference of the steps. */
+export function difference(of: Breakdown, from: Breakdown): Breakdown {
+  return Object.fromEntries(STEP_TERMS.map((term) => [term, of[term] - from[term]])) as Breakdown;
+}
+
+/** The terms that cost the other layout most, as one sentence. */
+export function whySlower(other: Found, best: Found): Text {
+  const by = difference(other.time.breakdown, best.time.breakdown);
+  const total = other.time.seconds - best.time.seconds;
+  const sorted = STEP_TERMS.map((term) => ({ term, seconds: by[term] })).sort(
+    (a, b) => b.seconds - a.seconds,
+  );
+  const pct = (x: number) => `${x >= 0 ? "+" : "−"}${Math.abs((100 * x) / best.time.seconds).toFixed(1)} %`;
+  const lost = sorted.filter(({ seconds }) => seconds > 0.003 * best.time.seconds).slice(0, 3);
+  const won = sorted.filter(({ seconds }) => seconds < -0.003 * best.time.seconds).slice(-2);
+  const list = (lang: "en" | "zh") =>
+    [...lost, ...won]
+      .map(({ term, seconds }) => `${TERM_NAMES[term][lang]} ${pct(seconds)}`)
+      .join(lang === "en" ? ", " : "、");
+  return { en: `${pct(total)}: ${list("en")}`, zh: `${pct(total)}：${list("zh")}` };
+}
+
+/** Why the winner won: where its time goes and what limits it. */
+export function whyBest(best: Found, result: SearchResult): Text[] {
+  const { breakdown, seconds } = best.time;
+  const shares = STEP_TERMS.map((term) => ({ term, share: breakdown[term] / seconds }))
+    .filter(({ share }) => share > 0.005)
+    .sort((a, b) => b.share - a.share);
+  const list = (lang: "en" | "zh") =>
+    shares
+      .slice(0, 6)
+      .map(({ term, share }) => `${TERM_NAMES[term][lang]} ${(100 * share).toFixed(1)} %`)
+      .join(lang === "en" ? ", " : "、");
+  const name = layoutName(best.layout, best.training.microBatch);
+  const free = formatBytes(best.free);
+  const memory = result.rejected.filter(
+    (r) => r.constraint === "memory" || r.constraint === "hostMemory",
+  ).length;
+  const lines: Text[] = [
+    {
+      en: `${name} on ${worldOf(best.layout)} devices: ${formatSeconds(seconds)} a step, ${free} free on the fullest device.`,
+      zh: `${name}，共 ${worldOf(best.layout)} 個加速器：每步 ${formatSeconds(seconds)}，最滿的加速器尚餘 ${free}。`,
+    },
+    { en: `The step goes to ${list("en")}.`, zh: `一步的時間：${list("zh")}。` },
+    {
+      en: `${result.considered} legal layouts: ${memory} do not fit, ${result.simulated} were simulated${
+        result.leftBound >= seconds
+          ? "; none left out can be faster"
+          : `; those left out need at least ${formatSeconds(result.leftBound)}`
+      }.`,
+      zh: `合法佈局 ${result.considered} 個：${memory} 個放不下，模擬了 ${result.simulated} 個${
+        result.leftBound >= seconds ? "；其餘不可能更快" : `；其餘至少需要 ${formatSeconds(result.leftBound)}`
+      }。`,
+    },
+  ];
+  const second = result.found[1];
+  if (second) {
+    const why = whySlower(second, best);
+    const other = layoutName(second.layout, second.training.microBatch);
+    lines.push({ en: `Next best, ${other}: ${why.en}.`, zh: `次佳 ${other}：${why.zh}。` });
+  }
+  return lines;
+}
+
+export type RejectedGroup = {
+  readonly constraint: ConstraintName;
+  readonly count: number;
+  /** The one that missed by least. */
+  readonly closest: { readonly layout: Layout; readonly microBatch: number; readonly amount: number };
+  readonly text: Text;
+};
+
+/** Rejected layouts by binding constraint, with the nearest miss of each. */
+export function groupRejected(rejected: readonly Rejected[]): RejectedGroup[] {
+  const groups = new Map<ConstraintName, { count: number; closest: Rejected }>();
+  for (const r of rejected) {
+    const group = groups.get(r.constraint);
+    if (!group) groups.set(r.constraint, { count: 1, closest: r });
+    else {
+      group.count++;
+      if (r.amount < group.closest.amount) group.closest = r;
+    }
+  }
+  return [...groups].map(([constraint, { count, closest }]) => {
+    const name = layoutName(closest.layout, closest.microBatch);
+    const slower = constraint === "slower";
+    const amount = slower ? formatSeconds(closest.amount) : formatBytes(closest.amount);
+    return {
+      constraint,
+      count,
+      closest: { layout: closest.layout, microBatch: closest.microBatch, amount: closest.amount },
+      text: {
+        en: `${count} x ${CONSTRAINT_NAMES[constraint].en}; closest ${name}, ${slower ? `at least ${amount}` : `short by ${amount}`}`,
+        zh: `${count} 個：${CONSTRAINT_NAMES[constraint].zh}；最接近的是 ${name}，${slower ? `至少 ${amount}` : `還差 ${amount}`}`,
+      },
+    };
+  });
+}
+
+/** Degrees that tell two layouts apart, for lists. */
+export const sameLayout = (a: Found, b: { layout: Layout; training: Training }): boolean =>
+  layoutName(a.layout, a.training.microBatch) === layoutName(b.layout, b.training.microBatch);

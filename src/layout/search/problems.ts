@@ -1,0 +1,155 @@
+import type { Cluster } from "../../cluster/index.ts";
+import { clusterDevices } from "../../cluster/index.ts";
+import { type Model, moeOf } from "../../model/index.ts";
+import { type Layout, microBatches, type Schedule, stageRanks, type Training, worldOf } from "../layout.ts";
+import { scheduleProblem } from "../schedule/index.ts";
+
+/** Whose rules a layout must follow. */
+export type Engine = "tessera" | "megatron";
+
+/** Why a layout is out. `memory` and `slower` are found by the search, the others by these rules. */
+export type ConstraintName =
+  | "world"
+  | "batch"
+  | "heads"
+  | "experts"
+  | "stageRanks"
+  | "stages"
+  | "schedule"
+  | "contextParallel"
+  | "tensorDomain"
+  | "engine"
+  | "memory"
+  | "hostMemory"
+  | "slower";
+
+export type Problem = { readonly constraint: ConstraintName; readonly detail: string };
+
+export type ModelFacts = {
+  readonly layers: number;
+  readonly experts: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  /** Has DeepSeek-V4's compressed attention, whose single key/value head no tensor parallelism cuts. */
+  readonly compressed: boolean;
+};
+
+export function modelFacts(model: Model): ModelFacts {
+  let experts = 0;
+  let heads = 0;
+  let keyValueHeads = 0;
+  let compressed = false;
+  const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+  const join = (a: number, b: number) => (a === 0 ? b : gcd(a, b));
+  for (const { body } of [...model.layers, ...model.mtp]) {
+    const moe = moeOf(body);
+    if (moe) experts = join(experts, moe.experts);
+    for (const sublayer of body.sublayers) {
+      if (sublayer.role !== "attention") continue;
+      const { spec } = sublayer;
+      heads = join(heads, spec.kind === "linear" ? spec.valueHeads : spec.heads);
+      if (spec.kind === "compressed") compressed = true;
+      if (spec.kind === "compressed") heads = join(heads, spec.outputGroups);
+      if (spec.kind === "grouped") keyValueHeads = join(keyValueHeads, spec.keyValueHeads);
+    }
+  }
+  return { layers: model.layers.length, experts, heads, keyValueHeads, compressed };
+}
+
+const ENGINE_SCHEDULES: Readonly<Record<Engine, readonly Schedule[]>> = {
+  // Zero-bubble orders lose gradients with per-layer FSDP2, so our engine does not run them.
+  tessera: ["1f1b", "interleaved1f1b"],
+  megatron: ["gpipe", "1f1b", "interleaved1f1b", "zbh1", "zbv", "dualpipev"],
+};
+export const schedulesOf = (engine: Engine): readonly Schedule[] => ENGINE_SCHEDULES[engine];
+
+/** The first rule a layout breaks, most basic first; undefined when it is legal. Memory is not looked at here. */
+export function layoutProblem(
+  facts: ModelFacts,
+  layout: Layout,
+  training: Training,
+  engine: Engine,
+  cluster?: Cluster,
+): Problem | undefined {
+  const { pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard } = layout;
+  for (const [name, value] of Object.entries({ pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard })) {
+    if (!Number.isInteger(value) || value < 1)
+      return say("world", `${name} is ${value}; degrees are whole numbers from 1`);
+  }
+  const world = worldOf(layout);
+  if (cluster && world > clusterDevices(cluster)) {
+    return say("world", `needs ${world} devices, the cluster has ${clusterDevices(cluster)}`);
+  }
+  return degreeProblem(facts, layout, training, engine) ?? stageProblem(facts, layout) ?? undefined;
+}
+
+const say = (constraint: ConstraintName, detail: string): Problem => ({ constraint, detail });
+
+/** Rules on degrees, batch and engine: everything but the stage list. Allocates nothing when all is well. */
+export function degreeProblem(
+  facts: ModelFacts,
+  layout: Layout,
+  training: Training,
+  engine: Engine,
+): Problem | undefined {
+  const { pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard } = layout;
+  const micros = microBatches(layout, training);
+  if (!Number.isInteger(micros) || micros < 1) {
+    return say(
+      "batch",
+      `global batch ${training.globalBatch} is not a multiple of micro-batch ${training.microBatch} x data ${dpReplicate * dpShard}`,
+    );
+  }
+  if (facts.heads % tp !== 0) return say("heads", `tp ${tp} does not divide ${facts.heads} attention heads`);
+  if (facts.keyValueHeads > 0 && tp > facts.keyValueHeads && tp % facts.keyValueHeads !== 0) {
+    return say("heads", `tp ${tp} is no multiple of ${facts.keyValueHeads} key/value heads`);
+  }
+  if (facts.experts === 0 && ep * etp > 1) return say("experts", "the model has no experts to spread");
+  if (facts.experts > 0 && facts.experts % ep !== 0)
+    return say("experts", `ep ${ep} does not divide ${facts.experts} experts`);
+  const ranks = stageRanks(layout);
+  if (ranks % (ep * etp) !== 0)
+    return say("stageRanks", `ep ${ep} x etp ${etp} does not divide the ${ranks} ranks of a stage`);
+  if (engine === "tessera" && dpShard % ep !== 0)
+    return say("stageRanks", `ep ${ep} does not divide dpShard ${dpShard}`);
+  if (training.sequence % (cp * (layout.sequenceParallel ? tp : 1)) !== 0) {
+    return say("contextParallel", `sequence ${training.sequence} is no multiple of cp ${cp} x tp ${tp}`);
+  }
+  if (cp > 1 && layout.contextParallel === "ulysses" && (facts.heads / tp) % cp !== 0) {
+    return say("contextParallel", `${facts.heads / tp} heads a rank cannot be exchanged over cp ${cp}`);
+  }
+  const schedule = scheduleProblem(layout.schedule, pp, vpp, micros);
+  if (schedule) return say("schedule", schedule);
+  if (!ENGINE_SCHEDULES[engine].includes(layout.schedule)) {
+    return say("engine", `the ${engine} engine does not run ${layout.schedule}`);
+  }
+  if (engine === "megatron" && facts.compressed && tp > 2) {
+    return say("engine", "Megatron-class stacks run DeepSeek-V4 attention with tp 1 or 2 only");
+  }
+  if (engine === "tessera") {
+    if (tp > 1 || cp > 1 || etp > 1) return say("engine", "the tessera engine runs tp = cp = etp = 1");
+    if (layout.zero !== 3) return say("engine", "the tessera engine shards weights (zero 3)");
+    if (layout.recompute.kind === "selective")
+      return say("engine", "the tessera engine recomputes whole layers or nothing");
+    if (layout.offload.optimizer > 0 || layout.offload.activations.length > 0) {
+      return say("engine", "the tessera engine does not offload");
+    }
+  }
+  return undefined;
+}
+
+function stageProblem(facts: ModelFacts, layout: Layout): Problem | undefined {
+  const { pp, vpp } = layout;
+  if (layout.stages.length !== pp * vpp) {
+    return say("stages", `${layout.stages.length} stages given, pp ${pp} x vpp ${vpp} needs ${pp * vpp}`);
+  }
+  let next = 0;
+  for (const stage of layout.stages) {
+    for (const layer of stage) {
+      if (layer !== next) return say("stages", `layer ${layer} stands where ${next} should`);
+      next++;
+    }
+  }
+  if (next !== facts.layers) return say("stages", `${next} layers placed, the model has ${facts.layers}`);
+  return undefined;
+}

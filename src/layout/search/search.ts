@@ -1,0 +1,275 @@
+import type { Cluster, NodeGroup } from "../../cluster/index.ts";
+import type { Model } from "../../model/index.ts";
+import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
+import type { MemoryReport } from "../memory/types.ts";
+import { stageHomes, type StageHome, type StepTime, TimeModel, type Traits } from "../time/index.ts";
+import type { ConstraintName, Engine } from "./problems.ts";
+import { largestMemory, QuickBounds } from "./quick.ts";
+import { type Candidate, candidates, type Constraints } from "./space.ts";
+import { splitStages } from "./split.ts";
+
+/** Predicts memory of a layout; injected so that the search does not depend on how. */
+export type MemoryModel = (
+  model: Model,
+  layout: Layout,
+  training: Training,
+  engine: Engine,
+  homes: readonly StageHome[],
+) => MemoryReport;
+
+export type SearchRequest = {
+  readonly model: Model;
+  readonly cluster: Cluster;
+  readonly training: Training;
+  readonly traits: Traits;
+  readonly constraints: Constraints;
+  readonly world: number;
+  readonly memory: MemoryModel;
+  /** Share of a device's memory kept free. */
+  readonly margin: number;
+  /** Most layouts simulated. */
+  readonly simulate: number;
+  /** Stop simulating when no remaining layout can beat the best one (default); false fills `simulate` for the list. */
+  readonly prune?: boolean;
+};
+
+export type Found = {
+  readonly layout: Layout;
+  readonly training: Training;
+  readonly time: StepTime;
+  readonly memory: MemoryReport;
+  /** Bytes left on the fullest device after everything, margin not deducted. */
+  readonly free: number;
+};
+
+export type Rejected = {
+  readonly layout: Layout;
+  readonly microBatch: number;
+  readonly constraint: ConstraintName;
+  /** Bytes short for memory; least seconds for slower. */
+  readonly amount: number;
+};
+
+export type SearchResult = {
+  /** Fastest first. */
+  readonly found: readonly Found[];
+  readonly rejected: readonly Rejected[];
+  readonly considered: number;
+  readonly simulated: number;
+  /** Least seconds any layout left out could take; the winner is optimal when its own are not above. */
+  readonly leftBound: number;
+  /** Fewest bytes that any layout needs on its fullest device, for the case that none fits. */
+  readonly nearest?: { readonly layout: Layout; readonly microBatch: number; readonly short: number };
+};
+
+export function search(request: SearchRequest): SearchResult {
+  const { model, cluster, training, traits, constraints, margin } = request;
+  const times = new Map<number, { time: TimeModel; quick: QuickBounds }>();
+  const of = (microBatch: number) => {
+    let made = times.get(microBatch);
+    if (!made) {
+      const time = new TimeModel(model, cluster, { ...training, microBatch }, traits);
+      made = { time, quick: new QuickBounds(time.stages) };
+      times.set(microBatch, made);
+    }
+    return made;
+  };
+  const largest = largestMemory(cluster) * (1 - margin);
+  const room = new Room(request);
+  const rejected: Rejected[] = [];
+  const open: (Candidate & { bound: number; guess: number })[] = [];
+  let nearest: SearchResult["nearest"];
+  const short = (layout: Layout, microBatch: number, by: number) => {
+    if (!nearest || by < nearest.short) nearest = { layout, microBatch, short: by };
+  };
+  let considered = 0;
+  for (const candidate of candidates(model, cluster, training, request.world, constraints)) {
+    considered++;
+    const { quick } = of(candidate.microBatch);
+    const bytes = quick.bytes(candidate.layout);
+    if (bytes > largest) {
+      rejected.push({ ...candidate, constraint: "memory", amount: bytes - largest });
+      short(candidate.layout, candidate.microBatch, bytes - largest);
+    } else {
+      const bound = quick.seconds(candidate.layout);
+      open.push({ ...candidate, bound, guess: quick.guess(candidate.layout, bound) });
+    }
+  }
+  // Likely winners first, so that their times discard the rest by bound alone.
+  open.sort((a, b) => a.guess - b.guess);
+  const found: Found[] = [];
+  let best = Number.POSITIVE_INFINITY;
+  let simulated = 0;
+  let leftBound = Number.POSITIVE_INFINITY;
+  for (const candidate of open) {
+    const { time } = of(candidate.microBatch);
+    const chosen = { ...training, microBatch: candidate.microBatch };
+    if (simulated >= request.simulate || (request.prune !== false && candidate.bound > best)) {
+      leftBound = Math.min(leftBound, candidate.bound);
+      rejected.push({ ...candidate, constraint: "slower", amount: candidate.bound });
+      continue;
+    }
+    const homes = stageHomes(cluster, candidate.layout);
+    const tried = room.tryLayout(candidate, time, homes);
+    if (!tried.fitted) {
+      rejected.push({ ...candidate, constraint: tried.host ? "hostMemory" : "memory", amount: tried.short });
+      short(candidate.layout, candidate.microBatch, tried.short);
+      continue;
+    }
+    const { fitted } = tried;
+    simulated++;
+    const step = time.step(fitted.layout);
+    best = Math.min(best, step.seconds);
+    found.push({
+      layout: fitted.layout,
+      training: chosen,
+      time: step,
+      memory: fitted.memory,
+      free: fitted.free,
+    });
+  }
+  found.sort((a, b) => a.time.seconds - b.time.seconds);
+  return { found, rejected, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
+}
+
+type Tried = {
+  readonly fitted?: { readonly layout: Layout; readonly memory: MemoryReport; readonly free: number };
+  readonly short: number;
+  readonly host: boolean;
+};
+
+/**
+ * Memory checks of one search. Layouts that differ only in recomputation, swap and micro-batch form a family: when the most
+ * frugal member does not fit, none does, so one prediction answers for all of them.
+ */
+class Room {
+  readonly #request: SearchRequest;
+  readonly #families = new Map<string, number>();
+
+  constructor(request: SearchRequest) {
+    this.#request = request;
+  }
+
+  tryLayout(candidate: Candidate, time: TimeModel, homes: readonly StageHome[]): Tried {
+    const { layout } = candidate;
+    const key = `${layout.pp}/${layout.vpp}/${layout.tp}/${layout.cp}/${layout.ep}/${layout.etp}/${layout.dpReplicate}/${layout.zero}/${layout.schedule}`;
+    let least = this.#families.get(key);
+    if (least === undefined) {
+      const { constraints, training } = this.#request;
+      const frugal: Layout = {
+        ...layout,
+        recompute: constraints.recompute?.at(-1) ?? { kind: "full" },
+        offload: {
+          ...layout.offload,
+          optimizer: Math.max(
+            ...(constraints.optimizerOffload ?? [constraints.engine === "tessera" ? 0 : 1]),
+          ),
+        },
+      };
+      const microBatch = Math.min(...(constraints.microBatch ?? [1]));
+      const tried = this.#fit(frugal, { ...training, microBatch }, time, homes);
+      // Host memory grows with frugality, so only device memory speaks for the family.
+      least = tried.fitted || tried.host ? 0 : tried.short;
+      this.#families.set(key, least);
+    }
+    if (least > 0) return { short: least, host: false };
+    return this.#fit(layout, { ...this.#request.training, microBatch: candidate.microBatch }, time, homes);
+  }
+
+  #fit(layout: Layout, training: Training, time: TimeModel, homes: readonly StageHome[]): Tried {
+    const { model, memory, constraints, margin } = this.#request;
+    let worst = { short: Number.POSITIVE_INFINITY, host: false };
+    for (const stages of splits(time, layout, homes)) {
+      const whole = { ...layout, stages };
+      const report = memory(model, whole, training, constraints.engine, homes);
+      const fit = fits(report, whole, homes, margin);
+      if (fit.short <= 0)
+        return { fitted: { layout: whole, memory: report, free: fit.free }, short: 0, host: false };
+      if (fit.short < worst.short) worst = fit;
+    }
+    return worst;
+  }
+}
+
+/** Stage splits worth trying, fastest first: balanced by time, then by count. */
+export function* splits(time: TimeModel, layout: Layout, homes: readonly StageHome[]): Generator<number[][]> {
+  const count = layout.pp * layout.vpp;
+  if (count === 1) {
+    yield evenStages(time.stages.model.layers.length, 1);
+    return;
+  }
+  const balanced = balancedStages(time, layout, homes);
+  if (balanced) yield balanced;
+  const even = evenStages(time.stages.model.layers.length, count);
+  if (!balanced || even.some((stage, i) => stage.length !== balanced[i]?.length)) yield even;
+}
+
+export function balancedStages(
+  time: TimeModel,
+  layout: Layout,
+  homes: readonly StageHome[],
+  most?: (stage: number) => number,
+): number[][] | undefined {
+  const { stages: model } = time;
+  const { layers, mtp } = model.model;
+  const full = layout.recompute.kind === "full";
+  const at = homes.map((home) => model.costsAt(layout, home));
+  const seconds = (what: Parameters<(typeof at)[number]>[0], stage: number) => {
+    const cost = (at[stageRank(layout, stage)] as (typeof at)[number])(what);
+    return cost.forwardSeconds * (full ? 2 : 1) + cost.backwardSeconds;
+  };
+  const count = layout.pp * layout.vpp;
+  const perStage = Array.from({ length: count }, (_, stage) => {
+    const seen = new Map<unknown, number>();
+    return layers.map(({ body }) => {
+      let value = seen.get(body);
+      if (value === undefined) {
+        value = seconds(body, stage);
+        seen.set(body, value);
+      }
+      return value;
+    });
+  });
+  const extra = Array.from({ length: count }, (_, stage) => {
+    let sum = stage === 0 ? seconds("embedding", stage) : 0;
+    if (stage === count - 1) {
+      sum += seconds("head", stage);
+      if (model.training.mtp)
+        for (const { body } of mtp) sum += seconds(body, stage) + seconds("head", stage);
+    }
+    return sum;
+  });
+  return splitStages({
+    layers: layers.length,
+    stages: count,
+    cost: (layer, stage) => (perStage[stage] as number[])[layer] as number,
+    extra: (stage) => extra[stage] as number,
+    ...(most ? { most } : {}),
+  });
+}
+
+/** Whether every rank fits its own device, and every node its host memory. `short` > 0 says by how much it does not. */
+export function fits(
+  memory: MemoryReport,
+  layout: Layout,
+  homes: readonly StageHome[],
+  margin: number,
+): { short: number; free: number; host: boolean } {
+  let short = Number.NEGATIVE_INFINITY;
+  let free = Number.POSITIVE_INFINITY;
+  let host = false;
+  for (const { ppRank, memory: rank } of memory.classes) {
+    const home = homes[ppRank] as StageHome;
+    const used = rank.reserved + rank.framework;
+    free = Math.min(free, home.device.memoryBytes - used);
+    short = Math.max(short, used - home.device.memoryBytes * (1 - margin));
+    const group: NodeGroup = home.group;
+    const onNode = Math.min(group.devicesPerNode, stageRanks(layout));
+    const over = (rank.host * onNode - group.hostMemoryBytes * 0.9) / onNode;
+    if (over > 0 && over > short) {
+      short = over;
+      host = true;
+    }
+  }
+  return { short, free, host };
+}

@@ -1,0 +1,156 @@
+import type { Cluster } from "../../cluster/index.ts";
+import type { Model } from "../../model/index.ts";
+import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
+import { degreeProblem, type Engine, modelFacts, schedulesOf } from "./problems.ts";
+
+/** Values the search may use; an absent entry means the sensible ones for this model and cluster. */
+export type Constraints = {
+  readonly engine: Engine;
+  readonly pp?: readonly number[];
+  readonly vpp?: readonly number[];
+  readonly tp?: readonly number[];
+  readonly cp?: readonly number[];
+  readonly ep?: readonly number[];
+  readonly etp?: readonly number[];
+  readonly dpReplicate?: readonly number[];
+  readonly zero?: readonly Layout["zero"][];
+  readonly microBatch?: readonly number[];
+  readonly schedules?: readonly Schedule[];
+  readonly recompute?: readonly Recompute[];
+  /** Shares of optimizer state on the host; [0] forbids swapping. */
+  readonly optimizerOffload?: readonly number[];
+};
+
+/** A point of the search: a layout whose stages are still an even placeholder, and the micro-batch it runs. */
+export type Candidate = { readonly layout: Layout; readonly microBatch: number };
+
+const RECOMPUTE: Readonly<Record<Engine, readonly Recompute[]>> = {
+  tessera: [{ kind: "none" }, { kind: "full" }],
+  megatron: [
+    { kind: "none" },
+    { kind: "selective", regions: ["norm", "moeActivation"] },
+    { kind: "selective", regions: ["norm", "moeActivation", "upProjection", "hyperConnection"] },
+    {
+      kind: "selective",
+      regions: ["norm", "moeActivation", "upProjection", "hyperConnection", "coreAttention"],
+    },
+    { kind: "full" },
+  ],
+};
+
+/** Full recomputation of some of a stage's layers: every count of a short stage, quarters of a long one. */
+const partial = (stage: number): Recompute[] => {
+  const counts = stage <= 4 ? [1, 2, 3] : [1, 2, 3].map((quarter) => Math.round((stage * quarter) / 4));
+  return counts.filter((layers) => layers < stage).map((layers) => ({ kind: "full", layers }));
+};
+
+const divisors = (n: number): number[] =>
+  Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+const powers = (most: number): number[] => {
+  const out: number[] = [];
+  for (let x = 1; x <= most; x *= 2) out.push(x);
+  return out;
+};
+
+/** Every legal candidate for `world` devices. */
+export function* candidates(
+  model: Model,
+  cluster: Cluster,
+  training: Training,
+  world: number,
+  c: Constraints,
+): Generator<Candidate> {
+  const facts = modelFacts(model);
+  const splits = new Map<number, number[][]>();
+  const even = (count: number) => {
+    const known = splits.get(count) ?? evenStages(facts.layers, count);
+    splits.set(count, known);
+    return known;
+  };
+  const own = c.engine === "tessera";
+  const first = cluster.groups[0];
+  const node = first?.devicesPerNode ?? 8;
+  // Tensor parallelism leaves the fast block of a node only on request: its collectives stand in the way of every product.
+  const tps = c.tp ?? (own ? [1] : powers(Math.min(node, facts.heads, 16)));
+  const cps = c.cp ?? (own ? [1] : powers(Math.max(1, Math.min(64, training.sequence / 8192))));
+  const etps = c.etp ?? [1];
+  const offloads = c.optimizerOffload ?? (own ? [0] : [0, 1]);
+  const micros = c.microBatch ?? [1, 2, 4];
+  const zeros = c.zero ?? (own ? ([3] as const) : ([1] as const));
+  for (const pp of c.pp ?? divisors(world).filter((d) => d <= Math.min(facts.layers, 64))) {
+    for (const tp of tps) {
+      for (const cp of cps) {
+        if (world % (pp * tp * cp) !== 0) continue;
+        const data = world / (pp * tp * cp);
+        const stage = world / pp;
+        for (const replicate of c.dpReplicate ?? [1]) {
+          if (data % replicate !== 0) continue;
+          const eps =
+            c.ep ?? (facts.experts === 0 ? [1] : divisors(facts.experts).filter((e) => stage % e === 0));
+          for (const ep of eps) {
+            for (const etp of etps) {
+              for (const [schedule, vpp] of turns(c, pp, facts.layers)) {
+                const stages = even(pp * vpp);
+                const recomputes = c.recompute ?? [
+                  ...RECOMPUTE[c.engine].slice(0, -1),
+                  ...(own ? [] : partial(Math.ceil(facts.layers / (pp * vpp)))),
+                  { kind: "full" as const },
+                ];
+                for (const microBatch of micros) {
+                  for (const recompute of recomputes) {
+                    for (const optimizer of offloads) {
+                      for (const zero of zeros) {
+                        const layout: Layout = {
+                          ...SINGLE,
+                          pp,
+                          vpp,
+                          tp,
+                          cp,
+                          dpReplicate: replicate,
+                          dpShard: data / replicate,
+                          ep,
+                          etp,
+                          sequenceParallel: tp > 1,
+                          zero,
+                          schedule,
+                          stages,
+                          recompute,
+                          offload: { optimizer, activations: [] },
+                        };
+                        const chosen = { ...training, microBatch };
+                        if (!degreeProblem(facts, layout, chosen, c.engine)) yield { layout, microBatch };
+                      }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Schedules with their virtual stages for a pipeline depth. */
+function turns(c: Constraints, pp: number, layers: number): [Schedule, number][] {
+  const allowed = c.schedules ?? schedulesOf(c.engine).filter((name) => name !== "gpipe" && name !== "zbh1");
+  const out: [Schedule, number][] = [];
+  for (const schedule of allowed) {
+    if (pp === 1) {
+      if (schedule === "1f1b") out.push([schedule, 1]);
+      continue;
+    }
+    const most = Math.floor(layers / pp);
+    const vpps =
+      schedule === "interleaved1f1b"
+        ? (c.vpp ?? [2, 3, 4, 5, 6, 8]).filter((v) => v > 1 && v <= most)
+        : schedule === "zbv" || schedule === "dualpipev"
+          ? most >= 2
+            ? [2]
+            : []
+          : [1];
+    for (const vpp of vpps) if (!c.vpp || c.vpp.includes(vpp)) out.push([schedule, vpp]);
+  }
+  return out;
+}

@@ -1,0 +1,134 @@
+import type { Text } from "../base/index.ts";
+import { formatBytes, formatSeconds } from "../base/index.ts";
+import { type Cluster, clusterDevices, type NodeGroup } from "../cluster/index.ts";
+import { type PlanRequest, runSearch } from "./plan.ts";
+import type { Layout, Training } from "./layout.ts";
+import { layoutName } from "./search/index.ts";
+import { TimeModel, traitsFor } from "./time/index.ts";
+
+/** What one more of something would buy: the best layout under a slightly richer cluster. */
+export type WhatIf = {
+  readonly change: "node" | "memory" | "network" | "intra" | "compute" | "hbm";
+  readonly label: Text;
+  readonly name: string;
+  readonly seconds: number;
+  /** Step time saved, as a share of the plan's. */
+  readonly gain: number;
+};
+
+const eachGroup = (cluster: Cluster, change: (group: NodeGroup) => NodeGroup): Cluster => ({
+  ...cluster,
+  groups: cluster.groups.map(change),
+});
+
+/** Searches again with one more node, more memory, and each kind of speed raised by a tenth. */
+export function whatIfs(
+  request: PlanRequest,
+  best: { readonly layout: Layout; readonly training: Training; readonly time: { readonly seconds: number } },
+): WhatIf[] {
+  const { cluster } = request;
+  const last = cluster.groups.length - 1;
+  const group = cluster.groups[last] as NodeGroup;
+  const extra = Math.max(1024 ** 3, Math.round((group.device.memoryBytes * 0.1) / 1024 ** 3) * 1024 ** 3);
+  const faster = (level: (index: number, count: number) => boolean) =>
+    eachGroup(cluster, (g) => ({
+      ...g,
+      links: g.links.map((link, i) =>
+        level(i, g.links.length) ? { ...link, bandwidth: link.bandwidth * 1.1 } : link,
+      ),
+    }));
+  const cases: { change: WhatIf["change"]; label: Text; cluster: Cluster; world?: number }[] = [
+    {
+      change: "node",
+      label: {
+        en: `one more node (${group.devicesPerNode} devices)`,
+        zh: `多一個節點（${group.devicesPerNode} 個加速器）`,
+      },
+      cluster: {
+        ...cluster,
+        groups: cluster.groups.map((g, i) => (i === last ? { ...g, nodes: g.nodes + 1 } : g)),
+      },
+      world: (request.world ?? clusterDevices(cluster)) + group.devicesPerNode,
+    },
+    {
+      change: "memory",
+      label: { en: `${formatBytes(extra)} more on each device`, zh: `每個加速器多 ${formatBytes(extra)}` },
+      cluster: eachGroup(cluster, (g) => ({
+        ...g,
+        device: { ...g.device, memoryBytes: g.device.memoryBytes + extra },
+      })),
+    },
+    {
+      change: "network",
+      label: {
+        en: `10 % more bandwidth on ${group.links.at(-1)?.name ?? "the network"}`,
+        zh: `${group.links.at(-1)?.name ?? "網路"} 頻寬多 10 %`,
+      },
+      cluster: faster((i, n) => i === n - 1),
+    },
+    {
+      change: "intra",
+      label: {
+        en: `10 % more bandwidth on ${
+          group.links
+            .slice(0, -1)
+            .map((l) => l.name)
+            .join(", ") || "local links"
+        }`,
+        zh: `${
+          group.links
+            .slice(0, -1)
+            .map((l) => l.name)
+            .join("、") || "本地連線"
+        } 頻寬多 10 %`,
+      },
+      cluster: faster((i, n) => i < n - 1),
+    },
+    {
+      change: "compute",
+      label: { en: "10 % faster matrix engines", zh: "矩陣單元快 10 %" },
+      cluster: eachGroup(cluster, (g) => ({
+        ...g,
+        device: { ...g.device, peak: { ...g.device.peak, bf16: g.device.peak.bf16 * 1.1 } },
+      })),
+    },
+    {
+      change: "hbm",
+      label: { en: "10 % more memory bandwidth", zh: "記憶體頻寬多 10 %" },
+      cluster: eachGroup(cluster, (g) => ({
+        ...g,
+        device: { ...g.device, memoryBandwidth: g.device.memoryBandwidth * 1.1 },
+      })),
+    },
+  ];
+  return cases.map(({ change, label, cluster: richer, world }) => {
+    const result = runSearch({
+      ...request,
+      cluster: richer,
+      ...(world === undefined ? {} : { world }),
+      simulate: 24,
+    });
+    // The same layout under the richer cluster is always at hand; with other devices counts it is the plan without them.
+    const traits = { ...traitsFor(best.training), ...request.traits };
+    const same =
+      world === undefined
+        ? new TimeModel(request.model, richer, best.training, traits).step(best.layout).seconds
+        : best.time.seconds;
+    const found = result.found[0];
+    const better = found && found.time.seconds < same ? found : undefined;
+    const seconds = better?.time.seconds ?? same;
+    const chosen = better ?? best;
+    return {
+      change,
+      label,
+      name: layoutName(chosen.layout, chosen.training.microBatch),
+      seconds,
+      gain: 1 - seconds / best.time.seconds,
+    };
+  });
+}
+
+export const whatIfText = (what: WhatIf): Text => ({
+  en: `${what.label.en}: ${formatSeconds(what.seconds)} (${(100 * what.gain).toFixed(1)} % less), ${what.name}`,
+  zh: `${what.label.zh}：${formatSeconds(what.seconds)}（減少 ${(100 * what.gain).toFixed(1)} %），${what.name}`,
+});

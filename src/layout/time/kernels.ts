@@ -1,0 +1,95 @@
+import type { Device, MathFormat } from "../../cluster/index.ts";
+
+/**
+ * Seconds of single kernels: a roofline (multiply or move, whichever takes longer) with the efficiency that the device's profile
+ * gives the class of kernel, less what short dimensions waste on partial tiles and short pipelines.
+ */
+
+/** FLOP/s of a format: the data-sheet gain over bf16, less what scaling and casting inside the product cost. */
+export function peakOf(device: Device, format: MathFormat): number {
+  const base = device.peak.bf16;
+  const sheet =
+    format === "fp8"
+      ? device.peak.fp8
+      : format === "fp4"
+        ? device.peak.fp4
+        : format === "fp32"
+          ? device.peak.fp32
+          : base;
+  if (format === "fp32") return sheet ?? base / 8;
+  if (sheet === undefined || format === "bf16") return base;
+  return base * (1 + (sheet / base - 1) * device.efficiency.lowPrecision);
+}
+
+const BYTES: Readonly<Record<MathFormat, number>> = { fp32: 4, bf16: 2, fp8: 1, fp4: 0.5 };
+
+/** Output tiles a library chooses from, and what a smaller one costs in reuse of operands. */
+const TILES = [
+  [128, 256, 1],
+  [256, 128, 1],
+  [128, 128, 0.88],
+  [64, 128, 0.72],
+] as const;
+
+/** Share of the cores' time that output tiles fill: partial tiles at the edges, and a last round that is not full. */
+function tiling(cores: number, m: number, n: number): number {
+  if (cores === 0) return 1;
+  let best = 0;
+  for (const [high, wide, reuse] of TILES) {
+    const tiles = Math.ceil(m / high) * Math.ceil(n / wide);
+    const rounds = Math.ceil(tiles / cores);
+    best = Math.max(best, (reuse * m * n) / (rounds * cores * high * wide));
+  }
+  return best;
+}
+
+/** Product of [m, k] and [k, n]. `outBytes`: bytes a result element moves (4 read + 4 written when accumulating in fp32). */
+export function gemmSeconds(
+  device: Device,
+  format: MathFormat,
+  m: number,
+  n: number,
+  k: number,
+  outBytes = 2,
+  efficiency = device.efficiency.gemm,
+): number {
+  if (m <= 0 || n <= 0 || k <= 0) return 0;
+  const { halfDimension: half, launchSeconds, memory } = device.efficiency;
+  const shape = tiling(device.efficiency.matrixCores, m, n) * (k / (k + half));
+  const multiply = (2 * m * n * k) / (peakOf(device, format) * efficiency * shape);
+  const move = ((m * k + n * k) * BYTES[format] + m * n * outBytes) / (device.memoryBandwidth * memory);
+  return Math.max(multiply, move) + launchSeconds;
+}
+
+/** One product per expert in one launch: `groups` of [m, k] x [k, n], m being the mean. */
+export function groupedSeconds(
+  device: Device,
+  format: MathFormat,
+  groups: number,
+  m: number,
+  n: number,
+  k: number,
+  outBytes = 2,
+): number {
+  if (groups <= 0 || m <= 0) return 0;
+  // Tiles of all groups share the cores, so only their edges are lost: as if one tall product, each group padded to a tile.
+  const { groupedGemm } = device.efficiency;
+  const padded = Math.ceil(m / 128) * 128;
+  const one = gemmSeconds(device, format, padded * groups, n, k, outBytes, groupedGemm);
+  const weights = (groups - 1) * n * k * BYTES[format];
+  return one + weights / (device.memoryBandwidth * device.efficiency.memory);
+}
+
+/** Reads and writes of element-wise code, spread over `kernels` launches. */
+export function streamSeconds(device: Device, bytes: number, kernels: number): number {
+  const { memory, unfused, launchSeconds } = device.efficiency;
+  return (bytes * unfused) / (device.memoryBandwidth * memory) + kernels * unfused * launchSeconds;
+}
+
+/** Softmax attention of `flops` (forward, matrix products only). Backward computes the scores again: 2.5 times the products. */
+export function attentionSeconds(device: Device, flops: number, backward: boolean, sparse: boolean): number {
+  if (flops <= 0) return 0;
+  const { attentionForward, attentionBackward, sparseAttention, launchSeconds } = device.efficiency;
+  const share = (backward ? attentionBackward : attentionForward) * (sparse ? sparseAttention : 1);
+  return ((backward ? 2.5 : 1) * flops) / (device.peak.bf16 * share) + launchSeconds;
+}

@@ -1,0 +1,60 @@
+import type { MathFormat } from "../../cluster/index.ts";
+import type { Training } from "../layout.ts";
+
+/** What an engine overlaps and how it computes: the part of time that neither model, cluster nor layout decides. */
+export type Traits = {
+  /** Format of dense matrix products, and of the experts'. */
+  readonly compute: MathFormat;
+  readonly expertCompute: MathFormat;
+  /** Gradient and weight exchange hides behind the last backward and the first forward. */
+  readonly overlapData: boolean;
+  /** Share of tensor-parallel collectives hidden behind products (0 to 1). */
+  readonly overlapTensor: number;
+  /** Share of expert exchange hidden behind other work of the same pass (0 to 1); pairs of DualPipeV hide more. */
+  readonly overlapExpert: number;
+  /** Pipeline messages travel while the next pass runs. */
+  readonly overlapPipeline: boolean;
+  /** Slowdown of the compute that something hides behind (SMs, memory and clock are shared). */
+  readonly overlapSlowdown: number;
+  /** Tokens on the most loaded expert rank over the mean. */
+  readonly imbalance: number;
+  /** The dispatcher sends a token once per block of the fastest link. */
+  readonly deduplicate: boolean;
+  /** Host work of a step that nothing hides: data, logging, scalars, scheduler. Seconds. */
+  readonly stepSeconds: number;
+};
+
+/** Megatron-class defaults: distributed optimizer overlapped, pipeline messages asynchronous, plain all-to-all. */
+export const MEGATRON_TRAITS: Traits = {
+  compute: "bf16",
+  expertCompute: "bf16",
+  overlapData: true,
+  overlapTensor: 0,
+  overlapExpert: 0,
+  overlapPipeline: true,
+  overlapSlowdown: 0.08,
+  imbalance: 1,
+  deduplicate: false,
+  stepSeconds: 2e-3,
+};
+
+/** Traits that follow from a recipe's precision: what format the products run in. */
+export function traitsFor(training: Training, base: Traits = MEGATRON_TRAITS): Traits {
+  const format = (name: string | undefined): MathFormat =>
+    name === "fp8" || name === "mxfp8"
+      ? "fp8"
+      : name === "fp4"
+        ? "fp4"
+        : training.precision.activations === "float32"
+          ? "fp32"
+          : "bf16";
+  const compute = base.compute === "bf16" ? format(training.precision.weights) : base.compute;
+  return {
+    ...base,
+    compute,
+    expertCompute:
+      base.expertCompute === "bf16"
+        ? format(training.precision.experts ?? training.precision.weights)
+        : base.expertCompute,
+  };
+}

@@ -1,0 +1,144 @@
+/** Typed reading of a config.json: every complaint names the field, what was expected and the line it stands on. */
+import type { TesseraError } from "../base/index.ts";
+import { fail } from "./errors.ts";
+
+/** Where the text came from, so that errors can point into it. */
+export type Source = { readonly file?: string; readonly text?: string };
+
+const MAX_COUNT = 2 ** 40;
+
+function lineOf(text: string | undefined, field: string): { line?: number; column?: number } {
+  if (text === undefined) return {};
+  const at = text.indexOf(`"${field}"`);
+  if (at < 0) return {};
+  const before = text.slice(0, at).split("\n");
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+}
+
+export class Fields {
+  readonly record: Readonly<Record<string, unknown>>;
+  readonly type: string;
+  readonly source: Source;
+
+  constructor(record: Readonly<Record<string, unknown>>, type: string, source: Source) {
+    this.record = record;
+    this.type = type;
+    this.source = source;
+  }
+
+  error(
+    code: Parameters<typeof fail>[0],
+    params: Record<string, string | number>,
+    field?: string,
+  ): TesseraError {
+    const place = field === undefined ? {} : lineOf(this.source.text, field);
+    return fail(code, params, {
+      ...(this.source.file === undefined ? {} : { file: this.source.file }),
+      ...place,
+    });
+  }
+
+  invalid(field: string, expected: string): TesseraError {
+    const value = JSON.stringify(this.record[field]) ?? "undefined";
+    return this.error(
+      "MODEL_FIELD_INVALID",
+      { field, value: value.length > 60 ? `${value.slice(0, 57)}...` : value, expected },
+      field,
+    );
+  }
+
+  contradiction(detail: string, field?: string): TesseraError {
+    return this.error("MODEL_CONTRADICTION", { detail }, field);
+  }
+
+  has(field: string): boolean {
+    return this.record[field] !== undefined && this.record[field] !== null;
+  }
+
+  /** First of `names` that is present. */
+  pick(...names: readonly string[]): string | undefined {
+    return names.find((name) => this.has(name));
+  }
+
+  /** Positive integer under the first of `names` that is present. */
+  count(...names: readonly string[]): number {
+    const field = this.pick(...names);
+    if (field === undefined) {
+      throw this.error("MODEL_FIELD_MISSING", { field: names[0] as string, type: this.type });
+    }
+    const value = this.record[field];
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
+      throw this.invalid(field, "a positive integer");
+    }
+    return value as number;
+  }
+
+  /** Like `count`, or `otherwise` when none of the names is present; 0 is allowed. */
+  countOr(otherwise: number, ...names: readonly string[]): number {
+    const field = this.pick(...names);
+    if (field === undefined) return otherwise;
+    const value = this.record[field];
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > MAX_COUNT) {
+      throw this.invalid(field, "an integer that is not negative");
+    }
+    return value as number;
+  }
+
+  flag(otherwise: boolean, ...names: readonly string[]): boolean {
+    const field = this.pick(...names);
+    if (field === undefined) return otherwise;
+    const value = this.record[field];
+    if (typeof value !== "boolean") throw this.invalid(field, "true or false");
+    return value;
+  }
+
+  text(field: string): string | undefined {
+    if (!this.has(field)) return undefined;
+    const value = this.record[field];
+    if (typeof value !== "string") throw this.invalid(field, "a string");
+    return value;
+  }
+
+  strings(field: string, length?: number): readonly string[] | undefined {
+    return this.list(field, "strings", (v): v is string => typeof v === "string", length);
+  }
+
+  counts(field: string, length?: number): readonly number[] | undefined {
+    return this.list(
+      field,
+      "integers that are not negative",
+      (v): v is number => Number.isInteger(v) && (v as number) >= 0,
+      length,
+    );
+  }
+
+  objects(field: string, length?: number): readonly Record<string, unknown>[] | undefined {
+    return this.list(field, "objects", (v): v is Record<string, unknown> => isRecord(v), length);
+  }
+
+  sub(field: string): Fields | undefined {
+    if (!this.has(field)) return undefined;
+    const value = this.record[field];
+    if (!isRecord(value)) throw this.invalid(field, "an object");
+    return new Fields(value, this.type, this.source);
+  }
+
+  private list<T>(
+    field: string,
+    what: string,
+    is: (v: unknown) => v is T,
+    length?: number,
+  ): readonly T[] | undefined {
+    if (!this.has(field)) return undefined;
+    const value = this.record[field];
+    if (!Array.isArray(value) || !value.every(is)) throw this.invalid(field, `a list of ${what}`);
+    if (length !== undefined && value.length < length) {
+      throw this.contradiction(`${field} has ${value.length} entries for ${length} layers`, field);
+    }
+    return value;
+  }
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

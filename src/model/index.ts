@@ -1,0 +1,15 @@
+/** A model from its Hugging Face config.json: weights, parameters, FLOPs, operators. Pure; runs in a browser. */
+export {
+  flopsPerToken,
+  layerMacs,
+  type LayerMacs,
+  meanVisible,
+  moeOf,
+  type PairConvention,
+  type TokenFlops,
+  visibleKeys,
+} from "./flops.ts";
+export { type ImportOptions, importModel, parseModel } from "./import.ts";
+export { bodyWeights, countParameters, type ParameterCounts } from "./parameters.ts";
+export type * from "./types.ts";
+export { elements } from "./weights.ts";

@@ -1,0 +1,94 @@
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { encodeLine, LineDecoder, type StepMessage, type WorkerMessage } from "../wire/index.ts";
+
+export const TELEMETRY_FILE = "telemetry.ndjson";
+
+/** One line of the telemetry file: the worker's message and which of its agent's messages it was. */
+export type TelemetryRecord = WorkerMessage & {
+  readonly agent: string;
+  readonly instance: number;
+  readonly seq: number;
+};
+
+/**
+ * What ranks measured, as it came: one file of JSON lines in `series/`. Not fsynced, because a lost line costs a point of a curve and a
+ * slow disk must not cost a step; agents send again what was not acknowledged, and numbers already there are skipped.
+ */
+export class Series {
+  readonly #fd: number;
+  readonly #seen = new Map<string, number>();
+  /** Messages that could not be written: the disk is full. */
+  lost = 0;
+
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, TELEMETRY_FILE);
+    const good = existsSync(path) ? this.#scan(readFileSync(path)) : 0;
+    this.#fd = openSync(path, "a");
+    ftruncateSync(this.#fd, good);
+  }
+
+  /** False when the message was already there. */
+  write(agent: string, instance: number, seq: number, message: WorkerMessage): boolean {
+    const source = `${agent}/${instance}`;
+    if (seq <= (this.#seen.get(source) ?? 0)) return false;
+    this.#seen.set(source, seq);
+    try {
+      writeSync(this.#fd, encodeLine({ ...message, agent, instance, seq } satisfies TelemetryRecord));
+    } catch {
+      this.lost++;
+    }
+    return true;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  /** Notes the newest number of each source; returns how many bytes are whole lines. */
+  #scan(bytes: Buffer): number {
+    for (const value of new LineDecoder().push(bytes)) {
+      const { agent, instance, seq } = value as TelemetryRecord;
+      const source = `${agent}/${instance}`;
+      this.#seen.set(source, Math.max(seq, this.#seen.get(source) ?? 0));
+    }
+    return bytes.lastIndexOf(0x0a) + 1;
+  }
+}
+
+/** The newest step of rank 0, from the end of the file: a look that stays cheap on a long run. */
+export function readLastStep(seriesFolder: string): StepMessage | undefined {
+  const path = join(seriesFolder, TELEMETRY_FILE);
+  if (!existsSync(path)) return undefined;
+  const fd = openSync(path, "r");
+  try {
+    const { size } = fstatSync(fd);
+    const tail = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    readSync(fd, tail, 0, tail.length, size - tail.length);
+    const steps = (new LineDecoder().push(tail) as WorkerMessage[]).filter(
+      (one) => one.kind === "step" && one.rank === 0,
+    );
+    return steps.at(-1) as StepMessage | undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const TAIL_BYTES = 256 * 1024;
+
+/** All telemetry of a run, in the order it came. */
+export function readTelemetry(seriesFolder: string): TelemetryRecord[] {
+  const path = join(seriesFolder, TELEMETRY_FILE);
+  return existsSync(path) ? (new LineDecoder().push(readFileSync(path)) as TelemetryRecord[]) : [];
+}

@@ -1,0 +1,170 @@
+import { catalog, type ErrorCatalog, EXIT } from "../base/index.ts";
+
+const entries = {
+  RUN_JOURNAL: {
+    exit: EXIT.environment,
+    message: { en: "cannot write the journal {path}: {why}", zh: "無法寫入日誌 {path}：{why}" },
+    next: {
+      en: "free the disk (df -h), then: tessera resume",
+      zh: "清出磁碟空間（df -h），再執行：tessera resume",
+    },
+  },
+  RUN_LOCKED: {
+    exit: EXIT.usage,
+    message: {
+      en: "another controller (pid {pid}) already runs {run}",
+      zh: "另一個控制器（pid {pid}）已在執行 {run}",
+    },
+    next: {
+      en: "watch it with: tessera status {run}   or stop it with: tessera stop {run}",
+      zh: "查看：tessera status {run}；或停止：tessera stop {run}",
+    },
+  },
+  RUN_NOT_FOUND: {
+    exit: EXIT.usage,
+    message: { en: 'no run "{run}" under {folder}', zh: "{folder} 下沒有任務「{run}」" },
+    next: { en: "list the runs with: tessera ps", zh: "列出任務：tessera ps" },
+  },
+  RUN_AMBIGUOUS: {
+    exit: EXIT.usage,
+    message: { en: '"{run}" means more than one run: {which}', zh: "「{run}」符合多個任務：{which}" },
+    next: { en: "give more of the id", zh: "請給更完整的編號" },
+  },
+  RUN_NOT_RUNNING: {
+    exit: EXIT.usage,
+    message: { en: "no controller runs {run}", zh: "{run} 沒有控制器在執行" },
+    next: { en: "start it again with: tessera resume {run}", zh: "重新啟動：tessera resume {run}" },
+  },
+  RUN_FOLDER: {
+    exit: EXIT.environment,
+    message: { en: "cannot use the run folder {path}: {why}", zh: "無法使用任務資料夾 {path}：{why}" },
+    next: { en: "check its permissions and the disk (df -h {path})", zh: "檢查權限與磁碟（df -h {path}）" },
+  },
+  RUN_PYTHON: {
+    exit: EXIT.environment,
+    message: { en: "no Python for the engine: {why}", zh: "引擎找不到 Python：{why}" },
+    next: { en: "tessera setup   (or set TESSERA_PYTHON)", zh: "tessera setup（或設定 TESSERA_PYTHON）" },
+  },
+  RUN_ENGINE: {
+    exit: EXIT.environment,
+    message: { en: "the engine does not start: {why}", zh: "引擎無法啟動：{why}" },
+    next: { en: "tessera doctor", zh: "tessera doctor" },
+  },
+  RUN_ENGINE_TOOL: {
+    exit: EXIT.failedRun,
+    message: { en: "the engine's {tool} failed: {why}", zh: "引擎工具 {tool} 失敗：{why}" },
+    next: { en: "read {log}", zh: "查看 {log}" },
+  },
+  RUN_PHASE_MISSING: {
+    exit: EXIT.usage,
+    message: {
+      en: 'this installation cannot do the phase "{phase}" that the recipe asks for',
+      zh: "此安裝無法執行配方要求的階段「{phase}」",
+    },
+    next: {
+      en: "remove the section from the recipe, or give packed data and an explicit layout",
+      zh: "從配方移除該段，或提供已裝箱資料與明確佈局",
+    },
+  },
+  RUN_MODEL: {
+    exit: EXIT.usage,
+    message: {
+      en: "the model {folder} does not fit the layout: {why}",
+      zh: "模型 {folder} 與佈局不合：{why}",
+    },
+    next: { en: "check model.base and layout of the recipe", zh: "檢查配方的 model.base 與 layout" },
+  },
+  RUN_NO_TRAINING_DATA: {
+    exit: EXIT.usage,
+    message: { en: "the recipe names no data to train on", zh: "配方沒有指定訓練資料" },
+    next: {
+      en: "add a data section: data: { packed: train.safetensors }",
+      zh: "加入 data 段：data: { packed: train.safetensors }",
+    },
+  },
+  RUN_STOPPED: {
+    exit: EXIT.interrupted,
+    message: {
+      en: "stopped as asked at step {step}; the checkpoint is safe",
+      zh: "依要求停在第 {step} 步；檢查點完好",
+    },
+    next: { en: "go on with: tessera resume {run}", zh: "繼續：tessera resume {run}" },
+  },
+  RUN_INTERRUPTED: {
+    exit: EXIT.interrupted,
+    message: { en: "stopped as asked in the phase {phase}", zh: "依要求停在階段 {phase}" },
+    next: { en: "go on with: tessera resume {run}", zh: "繼續：tessera resume {run}" },
+  },
+  RUN_GATE_REFUSED: {
+    exit: EXIT.gateRefused,
+    message: { en: "the gate refused this checkpoint", zh: "閘門未放行此檢查點" },
+    next: { en: "read {report}", zh: "查看 {report}" },
+  },
+  RUN_BUDGET: {
+    exit: EXIT.failedRun,
+    message: {
+      en: "{how}; {count} restarts brought no new checkpoint",
+      zh: "{how}；重啟 {count} 次後仍無新檢查點",
+    },
+    next: {
+      en: "tessera logs {run}   then mend the cause and: tessera resume {run}",
+      zh: "tessera logs {run}，排除原因後：tessera resume {run}",
+    },
+  },
+  RUN_RANK_CRASH: {
+    exit: EXIT.failedRun,
+    message: { en: "rank {rank} ended with {how}", zh: "進程 {rank} 以 {how} 結束" },
+    next: { en: "tessera logs {run} --rank {rank}", zh: "tessera logs {run} --rank {rank}" },
+  },
+  RUN_AGENT_LOST: {
+    exit: EXIT.failedRun,
+    message: { en: "agent {agent} was lost: {how}", zh: "代理 {agent} 失聯：{how}" },
+    next: { en: "tessera logs {run} --agent {agent}", zh: "tessera logs {run} --agent {agent}" },
+  },
+  RUN_HANG: {
+    exit: EXIT.failedRun,
+    message: {
+      en: "no step in {seconds} s (limit {limit} s); rank {rank} is the last",
+      zh: "{seconds} 秒內無進展（上限 {limit} 秒）；最落後的是進程 {rank}",
+    },
+    next: { en: "tessera logs {run} --rank {rank}", zh: "tessera logs {run} --rank {rank}" },
+  },
+  RUN_NOT_FINITE: {
+    exit: EXIT.failedRun,
+    message: {
+      en: "not finite at step {step}: {numbers}",
+      zh: "第 {step} 步數值不是有限數：{numbers}",
+    },
+    next: {
+      en: "a second time at one step is no passing fault: lower optimizer.learningRate or look at the data of that step",
+      zh: "同一步兩次即非偶發：調低 optimizer.learningRate，或檢查該步資料",
+    },
+  },
+  RUN_DISK_FULL: {
+    exit: EXIT.environment,
+    message: {
+      en: "the disk of {path} is nearly full: {free} free, {need} needed",
+      zh: "{path} 所在磁碟將滿：剩 {free}，需要 {need}",
+    },
+    next: { en: "free some room, then: tessera resume {run}", zh: "清出空間後：tessera resume {run}" },
+  },
+  RUN_ENVIRONMENT: {
+    exit: EXIT.environment,
+    message: { en: "rank {rank} cannot work here: {how}", zh: "進程 {rank} 無法在此執行：{how}" },
+    next: {
+      en: "tessera doctor   and: tessera logs {run} --rank {rank}",
+      zh: "tessera doctor；以及 tessera logs {run} --rank {rank}",
+    },
+  },
+  RUN_UNKNOWN: {
+    exit: EXIT.failedRun,
+    message: { en: "the run failed: {why}", zh: "任務失敗：{why}" },
+    next: { en: "tessera logs {run}", zh: "tessera logs {run}" },
+  },
+} satisfies ErrorCatalog;
+
+export const fail = catalog(entries);
+export type RunErrorCode = keyof typeof entries;
+
+/** True for a code of this catalog: verdicts of phases may carry others'. */
+export const isRunError = (code: string): code is RunErrorCode => Object.hasOwn(entries, code);

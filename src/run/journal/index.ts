@@ -1,0 +1,21 @@
+/** The journal: what a run decided, on disk before it acts, and the state that it adds up to. */
+export {
+  type Alarm,
+  type JournalEvent,
+  type NewEvent,
+  type Outcome,
+  type PhaseName,
+  PHASES,
+  type Remedy,
+  type Verdict,
+} from "./events.ts";
+export { Journal, JOURNAL_FILE, readJournal } from "./journal.ts";
+export {
+  type AgentRecord,
+  EMPTY,
+  type Incident,
+  type PhaseState,
+  reduce,
+  replay,
+  type RunState,
+} from "./reduce.ts";

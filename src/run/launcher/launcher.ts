@@ -1,0 +1,13 @@
+import type { AgentConfig } from "../agent/config.ts";
+
+/** Starts agents where the ranks shall be: on this machine, by `srun`, as a pod. */
+export type Launcher = {
+  /** Agents' names and how many ranks each can hold. */
+  readonly nodes: readonly { readonly agent: string; readonly ranks: number }[];
+  /** Starts an agent that must outlive the caller. `onExit` is called if its end becomes known. */
+  start(config: AgentConfig, onExit: (why: string) => void): void;
+  /** Is that agent's process running? Undefined: it cannot be known from here, only by its silence. */
+  alive(folder: string, agent: string): boolean | undefined;
+  /** Ends an agent with all that it started, at once. */
+  kill(folder: string, agent: string): void;
+};

@@ -1,0 +1,29 @@
+import { createHash } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+/** Where things lie in a run folder. */
+export const paths = (folder: string) => ({
+  folder,
+  recipe: join(folder, "recipe.lock.yaml"),
+  plan: join(folder, "plan.json"),
+  worker: join(folder, "worker.json"),
+  lock: join(folder, ".controller.lock"),
+  controller: join(folder, "controller.json"),
+  checkpoints: join(folder, "checkpoints"),
+  series: join(folder, "series"),
+  logs: join(folder, "logs"),
+  report: join(folder, "report.html"),
+  agentFile: (agent: string) => join(folder, "agents", `${agent}.json`),
+  agentLock: (agent: string) => join(folder, "agents", `.${agent}.lock`),
+  agentSpool: (agent: string) => join(folder, "agents", `${agent}.spool`),
+  agentLog: (agent: string) => join(folder, "logs", `agent-${agent}.log`),
+  rankLog: (rank: number) => join(folder, "logs", `rank-${rank}.log`),
+});
+
+/** A unix socket's address is at most 107 bytes, so it lies in the temporary folder, named after the run folder. */
+export const socketPath = (folder: string, agent: string, pid: number): string =>
+  join(
+    tmpdir(),
+    `tessera-${createHash("sha256").update(resolve(folder)).digest("hex").slice(0, 12)}-${agent}-${pid}.sock`,
+  );

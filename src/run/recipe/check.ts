@@ -1,0 +1,74 @@
+import type { Recipe } from "./schema.ts";
+
+/** Something no single key shows: two keys that cannot hold together. `path` is the key to correct. */
+export type Conflict = {
+  readonly path: readonly (string | number)[];
+  readonly en: string;
+  readonly zh: string;
+};
+
+type Explicit = Exclude<Recipe["layout"], "auto">;
+
+/** Ranks of an explicit layout. */
+export const worldOf = (layout: Explicit): number =>
+  layout.pp * layout.tp * layout.cp * layout.dpReplicate * layout.dpShard;
+
+/** Conflicts between keys of a recipe whose keys are each right; empty when it holds together. */
+export function conflicts(recipe: Recipe): Conflict[] {
+  const found: Conflict[] = [];
+  const add = (path: Conflict["path"], en: string, zh: string) => found.push({ path, en, zh });
+  const { batch, layout } = recipe;
+  if (batch.globalBatch % batch.microBatch !== 0) {
+    add(
+      ["batch", "globalBatch"],
+      `globalBatch ${batch.globalBatch} is not a multiple of microBatch ${batch.microBatch}`,
+      `globalBatch ${batch.globalBatch} 不是 microBatch ${batch.microBatch} 的倍數`,
+    );
+  }
+  if (layout === "auto") return found;
+  const shards = layout.dpShard * layout.cp * layout.tp;
+  if (shards % layout.ep !== 0) {
+    add(
+      ["layout", "ep"],
+      `ep ${layout.ep} does not divide dpShard x cp x tp = ${shards}`,
+      `ep ${layout.ep} 不能整除 dpShard × cp × tp = ${shards}`,
+    );
+  }
+  const copies = layout.dpReplicate * layout.dpShard;
+  if (batch.globalBatch % (batch.microBatch * copies) !== 0) {
+    add(
+      ["batch", "globalBatch"],
+      `globalBatch ${batch.globalBatch} is not a multiple of microBatch x dpReplicate x dpShard = ${batch.microBatch * copies}`,
+      `globalBatch ${batch.globalBatch} 不是 microBatch × dpReplicate × dpShard = ${batch.microBatch * copies} 的倍數`,
+    );
+  }
+  if (layout.vpp > 1 !== (layout.schedule === "interleaved1f1b")) {
+    add(
+      ["layout", "schedule"],
+      `vpp ${layout.vpp} does not go with the schedule ${layout.schedule}: interleaved1f1b is for vpp > 1`,
+      `vpp ${layout.vpp} 與排程 ${layout.schedule} 不合：interleaved1f1b 用於 vpp > 1`,
+    );
+  }
+  if (layout.vpp > 1 && layout.pp === 1) {
+    add(["layout", "vpp"], `vpp ${layout.vpp} needs pp > 1`, `vpp ${layout.vpp} 需要 pp > 1`);
+  }
+  if (layout.stages) {
+    const stages = layout.pp * layout.vpp;
+    if (layout.stages.length !== stages) {
+      add(
+        ["layout", "stages"],
+        `${layout.stages.length} stages are listed but pp x vpp = ${stages}`,
+        `列出 ${layout.stages.length} 段，但 pp × vpp = ${stages}`,
+      );
+    }
+    const layers = layout.stages.flat();
+    if (layers.some((layer, at) => layer !== at)) {
+      add(
+        ["layout", "stages"],
+        "the stages must list layers 0, 1, 2 ... once each, in order",
+        "各段須依序列出第 0、1、2…層，各一次",
+      );
+    }
+  }
+  return found;
+}

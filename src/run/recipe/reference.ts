@@ -1,0 +1,137 @@
+import { z } from "zod";
+import type { Lang } from "../../base/index.ts";
+import { docs } from "./doc.ts";
+import { recipeSchema } from "./schema.ts";
+
+/** The part of JSON Schema that the recipe uses. */
+export type JsonSchema = {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly anyOf?: readonly JsonSchema[];
+  readonly items?: JsonSchema;
+  readonly prefixItems?: readonly JsonSchema[];
+  readonly additionalProperties?: JsonSchema | boolean;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly exclusiveMaximum?: number;
+};
+
+/** JSON Schema (draft 2020-12) of the recipe as a person writes it, for editors. */
+export function recipeJsonSchema(lang: Lang): JsonSchema {
+  const schema = z.toJSONSchema(recipeSchema, {
+    io: "input",
+    override: ({ zodSchema, jsonSchema }) => {
+      const text = docs.get(zodSchema);
+      if (text) jsonSchema.description = text[lang];
+      // Bounds that only say "a safe integer" help nobody.
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+    },
+  });
+  return { title: "Tessera recipe", ...(schema as JsonSchema) } as JsonSchema;
+}
+
+/** Schemas that stand at a path of the recipe: more than one below a union. */
+export function schemasAt(root: JsonSchema, path: readonly PropertyKey[]): JsonSchema[] {
+  const open = (schema: JsonSchema): JsonSchema[] => (schema.anyOf ? schema.anyOf.flatMap(open) : [schema]);
+  let here = open(root);
+  for (const step of path) {
+    here = here.flatMap((schema) => {
+      const inner =
+        typeof step === "number"
+          ? (schema.items ?? schema.prefixItems?.[step])
+          : (schema.properties?.[String(step)] ??
+            (typeof schema.additionalProperties === "object" ? schema.additionalProperties : undefined));
+      return inner ? open(inner) : [];
+    });
+  }
+  return here;
+}
+
+const WORDS = {
+  en: {
+    title: "# Recipe reference",
+    intro:
+      "A recipe is one YAML file. Every key is below; a key that is not here is an error. This page is printed from the schema (`npm run docs`).",
+    head: "| key | value | default | meaning |",
+    required: "**required**",
+    list: "list of",
+    or: " or ",
+  },
+  zh: {
+    title: "# 配方參考",
+    intro: "配方是一個 YAML 檔。以下為全部的鍵，其他的鍵即為錯誤。本頁由結構定義產生（`npm run docs`）。",
+    head: "| 鍵 | 值 | 預設 | 意義 |",
+    required: "**必填**",
+    list: "清單：",
+    or: " 或 ",
+  },
+} as const;
+
+/** The reference page in Markdown: one table for each group of keys. */
+export function recipeReference(lang: Lang): string {
+  const words = WORDS[lang];
+  const root = recipeJsonSchema(lang);
+  const groups: { name: string; about: string; rows: string[] }[] = [];
+  const visit = (schema: JsonSchema, path: string, about: string): void => {
+    const rows: string[] = [];
+    const later: (() => void)[] = [];
+    for (const [name, inner] of Object.entries(schema.properties ?? {})) {
+      const here = path ? `${path}.${name}` : name;
+      const inside = objectsIn(inner);
+      if (inside.length > 0)
+        for (const object of inside) later.push(() => visit(object, here, inner.description ?? ""));
+      const fallback = schema.required?.includes(name)
+        ? words.required
+        : inner.default === undefined || (typeof inner.default === "object" && inside.length > 0)
+          ? ""
+          : `\`${JSON.stringify(inner.default)}\``;
+      rows.push(
+        `| \`${name}\` | ${valueText(inner, lang, here)} | ${fallback} | ${inner.description ?? ""} |`,
+      );
+    }
+    const group = groups.find((one) => one.name === path);
+    if (group) group.rows.push(...rows);
+    else groups.push({ name: path, about, rows });
+    for (const act of later) act();
+  };
+  visit(root, "", "");
+  const sections = groups.map(
+    ({ name, about, rows }) =>
+      `${name ? `## \`${name}\`\n\n${about}\n\n` : ""}${words.head}\n| --- | --- | --- | --- |\n${rows.join("\n")}`,
+  );
+  return `${words.title}\n\n${words.intro}\n\n${sections.join("\n\n")}\n`;
+}
+
+/** Objects with keys of their own directly at this place, in a list or among alternatives. */
+function objectsIn(schema: JsonSchema): JsonSchema[] {
+  if (schema.properties) return [schema];
+  if (schema.anyOf) return schema.anyOf.flatMap(objectsIn);
+  return schema.items ? objectsIn(schema.items) : [];
+}
+
+function valueText(schema: JsonSchema, lang: Lang, path: string): string {
+  const words = WORDS[lang];
+  if (schema.anyOf) return [...new Set(schema.anyOf.map((one) => valueText(one, lang, path)))].join(words.or);
+  if (schema.const !== undefined) return `\`${String(schema.const)}\``;
+  if (schema.enum) return schema.enum.map((value) => `\`${String(value)}\``).join(words.or);
+  if (schema.properties) return `[\`${path}\`](#${path.replaceAll(".", "").toLowerCase()})`;
+  if (schema.items) return `${words.list} ${valueText(schema.items, lang, path)}`;
+  if (schema.prefixItems) return schema.prefixItems.map((one) => valueText(one, lang, path)).join(", ");
+  return `${schema.type ?? "any"}${rangeText(schema)}`;
+}
+
+function rangeText(schema: JsonSchema): string {
+  const parts: string[] = [];
+  if (schema.minimum !== undefined) parts.push(`≥ ${schema.minimum}`);
+  if (schema.exclusiveMinimum !== undefined) parts.push(`> ${schema.exclusiveMinimum}`);
+  if (schema.maximum !== undefined) parts.push(`≤ ${schema.maximum}`);
+  if (schema.exclusiveMaximum !== undefined) parts.push(`< ${schema.exclusiveMaximum}`);
+  return parts.length > 0 ? ` ${parts.join(", ")}` : "";
+}

@@ -1,0 +1,203 @@
+import { afterEach, expect, test } from "vitest";
+import { Controller, isAlive, readTelemetry, paths, type StepMessage } from "../../src/run/index.ts";
+import { Place, runToEnd, sleep, until } from "../fixtures/run.ts";
+
+let place: Place;
+afterEach(() => place.dispose());
+
+/** Runs with a fault that is let loose at a step. */
+async function withFault(
+  step: number,
+  fault: (place: Place) => void,
+  recipe = "",
+  fake = {},
+): Promise<ReturnType<typeof runToEnd>> {
+  place = new Place();
+  place.fake({ stepMs: 20, ...fake });
+  let done = false;
+  const end = await runToEnd(
+    place.options(
+      {
+        onProgress: (progress) => {
+          if (!done && progress.phase === "train" && progress.done === step) {
+            done = true;
+            fault(place);
+          }
+        },
+      },
+      recipe,
+    ),
+  );
+  await sleep(50);
+  expect(isAlive(place.agent())).toBe(false);
+  return end;
+}
+
+/** Steps in the order of the telemetry of rank 0, each with the last attempt that trained it. */
+const stepsOf = (where: Place): number[] =>
+  readTelemetry(paths(where.run).series)
+    .filter((one) => one.kind === "step" && one.rank === 0)
+    .map((one) => (one as unknown as StepMessage).step);
+
+let undisturbed: { step: number; state: string };
+test("a run without faults", async () => {
+  const end = await withFault(-1, () => undefined);
+  expect(end.error).toBeNull();
+  expect(end).toMatchObject({ outcome: "done", outputs: { train: { step: 40 } } });
+  undisturbed = place.final();
+  expect(undisturbed.step).toBe(40);
+  expect(stepsOf(place)).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+  // Asking again for what is done writes nothing new but the look itself.
+  const again = await runToEnd(place.options());
+  expect(again.outcome).toBe("done");
+  expect(place.kinds().filter((kind) => kind === "attempt")).toHaveLength(1);
+});
+
+test("kill -9 of a rank: heals, says so, ends with the same state", async () => {
+  const end = await withFault(25, () =>
+    process.kill((place.agent().ranks[2] as { pid: number }).pid, "SIGKILL"),
+  );
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  const incident = place.state.incidents[0];
+  expect(incident).toMatchObject({
+    alarm: { rule: "rankCrash", rank: 2, evidence: { how: "SIGKILL" } },
+    remedy: { do: "restart" },
+  });
+  // Ranks of the stand-in do not wait for one another, so rank 0 may be past the next checkpoint.
+  expect([21, 31]).toContain(incident?.recovered?.step);
+  expect(incident?.recovered?.seconds).toBeLessThan(3);
+  expect(place.state.incidents).toHaveLength(1);
+});
+
+test("kill -9 of the agent: another one goes on", async () => {
+  const end = await withFault(15, () => process.kill(place.agent().pid, "SIGKILL"));
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  expect(place.state.incidents).toMatchObject([
+    { alarm: { rule: "agentLost", agent: "0" }, remedy: { do: "restart" } },
+  ]);
+});
+
+test("a rank that stops (SIGSTOP) is found and named", async () => {
+  const end = await withFault(
+    12,
+    () => {
+      for (const one of place.agent().ranks) process.kill(one.pid, "SIGSTOP");
+    },
+    "watch: { hang: { floorSeconds: 2 } }",
+  );
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  expect(place.state.incidents).toMatchObject([
+    {
+      alarm: { rule: "hang", rank: 0, evidence: { how: "its process is stopped (state T)" } },
+      remedy: { do: "restart" },
+    },
+  ]);
+});
+
+test("NaN once is a passing fault, twice at one step is the end", async () => {
+  const once = await withFault(-1, () => undefined, "", { nanAt: 14, attempts: [1] });
+  expect(once.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  place.dispose();
+  const twice = await withFault(-1, () => undefined, "", { nanAt: 14, attempts: [1, 2, 3] });
+  expect(twice).toMatchObject({
+    outcome: "failed",
+    verdict: { code: "RUN_NOT_FINITE", params: { step: 14, numbers: "loss NaN, gradient norm 1" } },
+  });
+  expect(place.state.attempt).toBe(2);
+});
+
+test("a rank that always dies at one step spends the budget", async () => {
+  const end = await withFault(-1, () => undefined, "watch: { restarts: 3 }", {
+    crashAt: 2,
+    stepMs: 80,
+    attempts: [1, 2, 3, 4, 5, 6, 7],
+    rank: 1,
+    message: "bad batch",
+  });
+  expect(end).toMatchObject({
+    outcome: "failed",
+    verdict: { code: "RUN_BUDGET", params: { rank: 1, count: 3 } },
+  });
+  expect(String(end.verdict?.params["how"])).toContain("bad batch");
+  expect(place.state.attempt).toBe(4);
+});
+
+test("an environment fault is not tried again", async () => {
+  const end = await withFault(-1, () => undefined, "", {
+    crashAt: 3,
+    attempts: [1],
+    rank: 1,
+    code: 3,
+    message: "wrong torch",
+  });
+  expect(end).toMatchObject({ outcome: "failed", verdict: { code: "RUN_ENVIRONMENT" } });
+  expect(place.state.attempt).toBe(1);
+});
+
+test("an engine that does not start is told with its own words", async () => {
+  place = new Place();
+  const broken = {
+    command: process.execPath,
+    args: ["-e", "console.error('ModuleNotFoundError: torch'); process.exit(1)"],
+    env: {},
+  };
+  const end = await runToEnd(place.options({ zygote: () => ({ ok: true, value: broken }) }));
+  expect(end).toMatchObject({
+    outcome: "failed",
+    verdict: { code: "RUN_ENGINE", params: { why: "ModuleNotFoundError: torch" } },
+  });
+  const missing = await runToEnd(
+    place.options({ zygote: () => ({ ok: true, value: { ...broken, command: "/nowhere/python" } }) }),
+  );
+  expect(missing).toMatchObject({ outcome: "failed", verdict: { code: "RUN_ENGINE" } });
+});
+
+test("a stop saves, and the run goes on later", async () => {
+  place = new Place();
+
+  const options = place.options({
+    onProgress: (progress) => {
+      if (progress.done === 17) controller.stop(false);
+    },
+  });
+  const controller: Controller = Controller.open(options);
+  const end = await controller.run();
+  expect(end).toMatchObject({ outcome: "stopped", verdict: { code: "RUN_STOPPED" } });
+  const at = place.final().step;
+  expect(at).toBeGreaterThanOrEqual(17);
+  expect(at).toBeLessThan(25);
+  expect((await runToEnd(place.options())).outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  expect(new Set(stepsOf(place)).size).toBe(stepsOf(place).length);
+});
+
+test("a stop that ranks do not hear, then now", async () => {
+  place = new Place();
+  place.fake({ deafToStop: true });
+
+  const options = place.options({
+    onProgress: (progress) => {
+      if (progress.done === 11) controller.stop(false);
+      if (progress.done === 14) controller.stop(true);
+    },
+  });
+  const controller: Controller = Controller.open(options);
+  const end = await controller.run();
+  expect(end.outcome).toBe("stopped");
+  expect(place.final().step).toBe(10);
+});
+
+test("two controllers: the second is refused with the pid of the first", async () => {
+  place = new Place();
+  const first = Controller.open(place.options());
+  const running = first.run();
+  await until(() => place.kinds().includes("attempt"));
+  // Another process: SQLite sees through two locks of one.
+  expect(() => Controller.open(place.options())).toThrowError(/RUN_LOCKED.*/);
+  first.stop(true);
+  expect((await running).outcome).toBe("stopped");
+});

@@ -58,6 +58,13 @@ export type MemoryPart = {
   /** The layout in one sentence, and why it was chosen. */
   readonly layout: Text;
   readonly why: readonly Text[];
+  /** Other legal layouts that were weighed, fastest first, with the predicted seconds of a step. */
+  readonly others: readonly {
+    readonly name: string;
+    readonly seconds: number;
+    readonly freeBytes: number | null;
+    readonly why: Text;
+  }[];
   readonly capacityBytes: number | null;
   readonly measured: "device" | "process";
   readonly ranks: readonly {

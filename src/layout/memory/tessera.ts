@@ -23,7 +23,7 @@ const MOMENTS = 2;
 export const expertShards = (layout: Layout): number => layout.dpShard / layout.ep;
 
 /** Elements of a weight on shard `index` (of dpShard) of its stage. */
-export function shardElements(weight: Weight, layout: Layout, index: number): number {
+function shardElements(weight: Weight, layout: Layout, index: number): number {
   const all = elements(weight);
   const rows = weight.shape[0] as number;
   if (weight.cut.kind === "expert") {
@@ -62,7 +62,7 @@ function countList(weights: readonly Weight[], layout: Layout): ListState {
 }
 
 /** State of a stage as a function of the shard: rows of equal length are summed, so a shard costs a few additions. */
-export class StageState {
+class StageState {
   readonly #rows = new Map<number, number>();
   readonly buffers: number;
   /** Elements of experts on every shard, and whole on their ep rank. */

@@ -119,7 +119,7 @@ function hyperConnection(s: Scope): number {
 }
 
 /** One layer without recomputation. */
-export function eagerSaved(body: LayerBody, s: Scope): number {
+function eagerSaved(body: LayerBody, s: Scope): number {
   const one = s.activation * s.tokens * s.hidden;
   let bytes = 0;
   for (const sublayer of body.sublayers) {

@@ -36,7 +36,7 @@ export function rankLoads(histogram: readonly number[], ep: number, placement?: 
 }
 
 /** Inverse of the normal distribution to about 0.002 (Winitzki's closed form of the inverse error function). */
-export function normalQuantile(q: number): number {
+function normalQuantile(q: number): number {
   const x = 2 * q - 1;
   const l = Math.log(1 - x * x);
   const a = 0.147;

@@ -152,7 +152,7 @@ function transientForward(body: LayerBody, s: Scope): number {
 
 const sum = (saved: readonly Saved[]): number => saved.reduce((total, { bytes }) => total + bytes, 0);
 
-export function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layout): Part {
+function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layout): Part {
   const saved = layerSaved(body, s);
   const full = sum(saved);
   const backward = backwardTemporaries(body, s);
@@ -179,7 +179,7 @@ const headBytes = (model: Model, s: Scope, stack: MegatronStack): number =>
   (padVocabulary(stack, s.tp)(model.vocabulary) * s.hidden * s.activation) / s.tp;
 
 /** Final norm, head and loss. */
-export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
+function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
   const rows = padVocabulary(stack, s.tp)(model.vocabulary);
   const one = s.sharded * s.hidden * s.activation;
   const wide = s.tokens * s.hidden * s.activation;

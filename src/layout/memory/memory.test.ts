@@ -18,6 +18,7 @@ import {
   type RankClass,
   rankLoads,
 } from "./index.ts";
+import { layoutProblem, modelFacts } from "../search/problems.ts";
 import { type Part, stageNeed } from "./parts.ts";
 import { rankMoments } from "./timeline.ts";
 
@@ -230,6 +231,16 @@ describe("reports", () => {
     run();
     expect(Math.min(...Array.from({ length: 20 }, run))).toBeLessThan(5);
   });
+});
+
+test("experts that FSDP cannot cut evenly are refused", () => {
+  const problem = (dpShard: number) => {
+    const l = layoutOf({ dpShard, ep: 1, zero: 3 });
+    return layoutProblem(modelFacts(MODEL), l, trainingOf(l), "tessera")?.detail;
+  };
+  // Rows of gate_up_proj: 2 x 128; of down_proj: 256.
+  expect(problem(4)).toBeUndefined();
+  expect(problem(3)).toContain("cannot cut experts of 256 rows over 3 ranks");
 });
 
 describe.runIf(CASES !== undefined)("measured ranks", () => {

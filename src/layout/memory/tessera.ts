@@ -23,7 +23,7 @@ const MOMENTS = 2;
 export const expertShards = (layout: Layout): number => layout.dpShard / layout.ep;
 
 /** Elements of a weight on shard `index` (of dpShard) of its stage. */
-export function shardElements(weight: Weight, layout: Layout, index: number): number {
+function shardElements(weight: Weight, layout: Layout, index: number): number {
   const all = elements(weight);
   const rows = weight.shape[0] as number;
   if (weight.cut.kind === "expert") {
@@ -62,7 +62,7 @@ function countList(weights: readonly Weight[], layout: Layout): ListState {
 }
 
 /** State of a stage as a function of the shard: rows of equal length are summed, so a shard costs a few additions. */
-export class StageState {
+class StageState {
   readonly #rows = new Map<number, number>();
   readonly buffers: number;
   /** Elements of experts on every shard, and whole on their ep rank. */
@@ -144,11 +144,37 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
     stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
   );
   const peak = peakOf(moments, stages, needs, () => 0);
+  const micros = microBatches(layout, training);
+  const received =
+    tesseraReceive(layout, stages, micros, peak.moment.live) *
+    scope.tokens *
+    scope.hidden *
+    scope.streams *
+    scope.activation;
   return {
     peak,
+    received,
     state: new StageState(model, layout, training, ppRank),
     gathered: gathered(model, layout, training, ppRank),
   };
+}
+
+/**
+ * Hidden states that torch's pipeline stages hold to receive into: one for every micro-batch of the step, for
+ * activations on all stages but the first and for gradients on all but the last. A micro-batch in flight keeps its
+ * input in one of them, and that is counted as an activation already.
+ */
+function tesseraReceive(
+  layout: Layout,
+  stages: readonly number[],
+  micros: number,
+  live: readonly number[],
+): number {
+  if (layout.pp === 1) return 0;
+  return stages.reduce((sum, stage, i) => {
+    const inputs = stage === 0 ? 0 : micros - (live[i] as number);
+    return sum + inputs + (stage === lastStage(layout) ? 0 : micros);
+  }, 0);
 }
 
 /**
@@ -187,7 +213,7 @@ export function tesseraRank(
     optimizer: count * SHARD_BYTES * MOMENTS,
     activations: peak.kept - peak.loss + peak.extra.activations,
     unshard: stage.gathered,
-    communication: 0,
+    communication: stage.received,
     loss: peak.loss + peak.extra.loss,
     workspace: state.buffers + peak.extra.workspace,
   };

@@ -171,6 +171,7 @@ function readEfficiency(r: Reader, data: unknown, path: string, base: Device | u
     "unfused",
     "launchMicroseconds",
     "halfDimension",
+    "matrixCores",
     "origin",
   ]);
   const fractions = Object.fromEntries(
@@ -203,6 +204,15 @@ function readEfficiency(r: Reader, data: unknown, path: string, base: Device | u
           halfDimension: r.number(given["halfDimension"], `${path}.halfDimension`, {
             low: 0,
             high: 8192,
+            unit: "",
+          }),
+        }),
+    ...(given["matrixCores"] === undefined
+      ? {}
+      : {
+          matrixCores: r.number(given["matrixCores"], `${path}.matrixCores`, {
+            low: 0,
+            high: 4096,
             unit: "",
           }),
         }),

@@ -15,20 +15,43 @@ const ASSUMED: Efficiency = {
   unfused: 1,
   launchSeconds: 4e-6,
   halfDimension: 96,
+  matrixCores: 132,
   lowPrecision: 0.7,
   origin: "assumed",
 };
-/** 910 family: the matrix engine is fed well, vector work is launched in many small kernels. */
+/** Fitted by bench/layout/fit-b200.ts on the 4-micro-batch rows of SimuMax's published B200 measurements, and on nothing else. */
+const B200: Efficiency = {
+  gemm: 0.502,
+  groupedGemm: 0.469,
+  attentionForward: 0.413,
+  attentionBackward: 0.39,
+  sparseAttention: 0.4,
+  memory: 0.652,
+  unfused: 1.97,
+  launchSeconds: 4.06e-6,
+  halfDimension: 51.4,
+  matrixCores: 148,
+  lowPrecision: 0.7,
+  origin: "fitted",
+};
+/** Its siblings run the same kernels. */
+const BLACKWELL: Efficiency = { ...B200, origin: "assumed" };
+/**
+ * 910 family. Attention, element-wise traffic and the fabric's efficiency are fitted on one published profile (DeepSeek-V4-Flash on
+ * 128 dies, torchtitan-npu); its matrix time came out within 1 % before any fitting.
+ */
 const ASCEND: Efficiency = {
   ...ASSUMED,
   gemm: 0.72,
   groupedGemm: 0.6,
-  attentionForward: 0.5,
-  attentionBackward: 0.36,
+  attentionForward: 0.345,
+  attentionBackward: 0.25,
   sparseAttention: 0.25,
   memory: 0.6,
-  unfused: 1.5,
+  unfused: 3.54,
   launchSeconds: 8e-6,
+  matrixCores: 24,
+  origin: "fitted",
 };
 
 type Sheet = {
@@ -110,10 +133,26 @@ export const DEVICES: readonly Device[] = [
   device("h800", nvidia("NVIDIA H800", 989, 79.2, 3.35, { fp8: 1979 * T })),
   device("h200", nvidia("NVIDIA H200", 989, 139.8, 4.8, { fp8: 1979 * T })),
   device("h20", nvidia("NVIDIA H20", 148, 95.6, 4.0, { fp8: 296 * T })),
-  device("b200", nvidia("NVIDIA B200", 2250, 178.4, 7.7, { fp8: 4500 * T, fp4: 9000 * T, host: 50 * G })),
-  device("b300", nvidia("NVIDIA B300", 2250, 268, 7.75, { fp8: 4500 * T, fp4: 13500 * T, host: 50 * G })),
-  device("gb200", nvidia("NVIDIA GB200", 2500, 184, 8.0, { fp8: 5000 * T, fp4: 10000 * T, host: 200 * G })),
-  device("gb300", nvidia("NVIDIA GB300", 2500, 277, 8.0, { fp8: 5000 * T, fp4: 15000 * T, host: 200 * G })),
+  device(
+    "b200",
+    nvidia("NVIDIA B200", 2250, 178.4, 7.7, { fp8: 4500 * T, fp4: 9000 * T, host: 50 * G }),
+    B200,
+  ),
+  device(
+    "b300",
+    nvidia("NVIDIA B300", 2250, 268, 7.75, { fp8: 4500 * T, fp4: 13500 * T, host: 50 * G }),
+    BLACKWELL,
+  ),
+  device(
+    "gb200",
+    nvidia("NVIDIA GB200", 2500, 184, 8.0, { fp8: 5000 * T, fp4: 10000 * T, host: 200 * G }),
+    BLACKWELL,
+  ),
+  device(
+    "gb300",
+    nvidia("NVIDIA GB300", 2500, 277, 8.0, { fp8: 5000 * T, fp4: 15000 * T, host: 200 * G }),
+    BLACKWELL,
+  ),
   device("mi355x", {
     ...nvidia("AMD MI355X", 2500, 287, 8.0, { fp8: 5000 * T, fp4: 10000 * T }),
     vendor: "amd",
@@ -133,7 +172,7 @@ export const DEVICES: readonly Device[] = [
     fp32: 0.06 * T,
     bandwidth: 10 * G,
     host: 10 * G,
-    efficiency: { launchSeconds: 12e-6, halfDimension: 32 },
+    efficiency: { launchSeconds: 12e-6, halfDimension: 32, matrixCores: 0 },
   }),
 ];
 
@@ -173,7 +212,7 @@ const nvl72 = (dev: string): Wiring => ({
   perNode: 4,
   hostGiB: 960,
   collectiveSeconds: 20e-6,
-  links: [link("NVLink", 72, 900, 0.7, 2), ib(100)],
+  links: [link("NVLink", 72, 900, 0.4, 2), ib(100)],
 });
 
 export const WIRINGS: Readonly<Record<string, Wiring>> = {
@@ -187,7 +226,7 @@ export const WIRINGS: Readonly<Record<string, Wiring>> = {
     perNode: 16,
     hostGiB: 1536,
     collectiveSeconds: 40e-6,
-    links: [link("die to die", 2, 270, 0.7, 2), link("UB", 768, 196, 0.6, 3), link("RDMA", ALL, 25, 0.8, 8)],
+    links: [link("die to die", 2, 270, 0.7, 2), link("UB", 768, 196, 0.39, 3), link("RDMA", ALL, 25, 0.8, 8)],
   },
   "950pr": {
     ...ascendNode("950pr"),
@@ -207,7 +246,11 @@ export const WIRINGS: Readonly<Record<string, Wiring>> = {
   h800: nvlinkNode("h800", 200, 50),
   h200: nvlinkNode("h200", 450, 50),
   h20: nvlinkNode("h20", 450, 50),
-  b200: nvlinkNode("b200", 900, 50),
+  b200: {
+    ...nvlinkNode("b200", 900, 50),
+    collectiveSeconds: 21.4e-6,
+    links: [link("NVLink", 8, 900, 0.4, 1.5), ib(50)],
+  },
   b300: nvlinkNode("b300", 900, 100),
   gb200: nvl72("gb200"),
   gb300: nvl72("gb300"),

@@ -20,8 +20,10 @@ export type Efficiency = {
   readonly unfused: number;
   /** Seconds a kernel costs before it does any work, as seen by a stream that is kept fed. */
   readonly launchSeconds: number;
-  /** Length of a matrix dimension at which half of the large-shape efficiency is lost to tiles and pipelines. */
+  /** Inner length of a product at which filling and draining the pipeline costs as much as the work. */
   readonly halfDimension: number;
+  /** Matrix cores that take output tiles in parallel: the last round of tiles may leave some idle. 0: not modelled. */
+  readonly matrixCores: number;
   /** Share of the data-sheet gain that 8-bit and 4-bit products keep over bf16. */
   readonly lowPrecision: number;
   readonly origin: "measured" | "fitted" | "assumed";

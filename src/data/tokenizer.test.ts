@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Tokenizer as Reference } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import { merge, trainVocabulary } from "./bpe.ts";
@@ -80,6 +81,22 @@ test("a saved tokenizer loads and encodes alike", () => {
   tokenizer.save(folder);
   const loaded = Tokenizer.load(folder);
   for (const text of TEXTS) expect(loaded.encode(text)).toEqual(tokenizer.encode(text));
+});
+
+test("Hugging Face's own JavaScript tokenizer gives the same ids", () => {
+  const files = tokenizer.files();
+  const reference = new Reference(
+    JSON.parse(files["tokenizer.json"] ?? ""),
+    JSON.parse(files["tokenizer_config.json"] ?? ""),
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.string({ unit: "grapheme", maxLength: 40 }), fc.constantFrom(...TEXTS)),
+      (text) => {
+        expect(tokenizer.encode(text)).toEqual(reference.encode(text).ids);
+      },
+    ),
+  );
 });
 
 test("another kind of tokenizer is refused by name", () => {

@@ -58,3 +58,4 @@ export {
   traitsFor,
 } from "./time/index.ts";
 export { estimate, type Estimate, type EstimateCase, readCase } from "./estimate.ts";
+export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

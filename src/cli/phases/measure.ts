@@ -26,6 +26,7 @@ export async function exportCheckpoint(
     model: resolve(context.recipeFolder, context.recipe.model.base),
     out,
     maxShardBytes: context.recipe.export?.maxShardBytes ?? 4 * 1024 ** 3,
+    ...(context.recipe.export?.dtype ? { dtype: context.recipe.export.dtype } : {}),
   };
   await engineTool({
     tool: "export",

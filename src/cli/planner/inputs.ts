@@ -26,6 +26,11 @@ const fail = catalog({
     exit: EXIT.usage,
     message: { en: "the file cannot be read: {detail}", zh: "檔案無法讀取：{detail}" },
   },
+  PLAN_MISSING: {
+    exit: EXIT.usage,
+    message: { en: "{option} is missing", zh: "缺少 {option}" },
+    next: { en: "tessera plan --help", zh: "tessera plan --help" },
+  },
   PLAN_NUMBER: {
     exit: EXIT.usage,
     message: {
@@ -102,3 +107,5 @@ export function numbers(option: string, text: string | undefined): number[] | un
 
 export const number = (option: string, text: string): number =>
   (numbers(option, text) as number[])[0] as number;
+
+export const missing = (option: string): TesseraError => fail("PLAN_MISSING", { option });

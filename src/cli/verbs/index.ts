@@ -1,9 +1,11 @@
 import type { Verb } from "../context.ts";
+import { balance } from "./balance.ts";
 import { completion } from "./completion.ts";
 import { data } from "./data.ts";
 import { doctor } from "./doctor.ts";
 import { estimate } from "./estimate.ts";
 import { evaluate } from "./eval.ts";
+import { exportVerb } from "./export.ts";
 import { logs } from "./logs.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
@@ -29,6 +31,8 @@ export const verbs: readonly Verb[] = [
   resume,
   data,
   evaluate,
+  exportVerb,
+  balance,
   report,
   recipeSchemaVerb,
   completion,

@@ -5,23 +5,27 @@ import {
   BF16_MIXED,
   type Constraints,
   type Engine,
+  exportPlan,
   fallbacks,
   FLOAT32,
   type OptimizerKind,
   plan as makePlan,
   type PlanRequest,
   type Schedule,
+  type Target,
+  TARGETS,
   TimeModel,
   traitsFor,
   whatIfs,
 } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { number, numbers, readCluster, readModel } from "../planner/inputs.ts";
+import { missing, number, numbers, readCluster, readModel } from "../planner/inputs.ts";
+import { servePlanner } from "../planner/serve.ts";
 import { planText } from "../planner/report.ts";
 
 type Options = {
-  model: string;
-  cluster: string;
+  model?: string;
+  cluster?: string;
   sequence: string;
   batch: string;
   engine: Engine;
@@ -33,6 +37,8 @@ type Options = {
   schedules?: string;
   fallback: string;
   whatIf: boolean;
+  export?: Target;
+  open: boolean;
   top: string;
   pp?: string;
   vpp?: string;
@@ -55,8 +61,8 @@ export const plan: Verb = {
   },
   define(command, act) {
     command
-      .requiredOption("--model <path>", "config.json, or the folder that holds it")
-      .requiredOption("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
+      .option("--model <path>", "config.json, or the folder that holds it")
+      .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
       .option("--sequence <tokens>", "tokens of a sequence", "4096")
       .option("--batch <sequences>", "global batch in sequences", "256")
       .addOption(
@@ -85,12 +91,29 @@ export const plan: Verb = {
       .option("--swap <yes|no>", "keep optimizer state on the host")
       .option("--margin <share>", "share of device memory kept free (default 0.04)")
       .option("--top <n>", "alternatives listed", "8")
+      .addOption(
+        new Option("--export <target>", "print the settings of another stack instead").choices(TARGETS),
+      )
+      .option("--open", "serve the planner page on this machine and print its address", false)
       .option("--fallback <nodes>", "plans for up to this many lost nodes", "0")
       .option("--what-if", "what one more of anything would buy", false)
       .action((options: Options) =>
-        act((context) => {
+        act(async (context) => {
+          if (options.open) return servePlanner(context);
           const request = planRequest(context.cwd, options);
           const found = unwrap(makePlan(request));
+          if (options.export) {
+            const text = unwrap(exportPlan(found, options.export));
+            context.talk(`${found.name}: ${options.export}`);
+            context.out(text);
+            context.data({
+              schema: "tessera.export/v1",
+              target: options.export,
+              name: found.name,
+              settings: text,
+            });
+            return EXIT.done;
+          }
           const lost =
             Number(options.fallback) > 0
               ? fallbacks(request, found, number("--fallback", options.fallback))
@@ -134,6 +157,8 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     ...(options.schedules ? { schedules: options.schedules.split(",") as Schedule[] } : {}),
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };
+  if (options.model === undefined) throw missing("--model");
+  if (options.cluster === undefined) throw missing("--cluster");
   return {
     model: readModel(cwd, options.model),
     cluster: readCluster(cwd, options.cluster),

@@ -18,9 +18,8 @@ import { fail } from "./errors.ts";
 
 /** `coefficient` null means that none is written (it counts 1); it is never negative, `sign` carries that. */
 export type Term = { readonly sign: 1 | -1; readonly coefficient: number | null; readonly variable: string };
-export type Relation = "<=" | ">=" | "=";
+type Relation = "<=" | ">=" | "=";
 export type Row = { readonly terms: readonly Term[]; readonly relation: Relation; readonly bound: number };
-export type Kind = "continuous" | "integer" | "binary";
 
 export type LpModel = {
   readonly sense: "max" | "min";
@@ -79,7 +78,7 @@ function writeTerms(terms: readonly Term[]): string {
 }
 
 /** Plain decimals, never an exponent: at most 9 places, no trailing zeros. */
-export function writeNumber(value: number): string {
+function writeNumber(value: number): string {
   if (Number.isInteger(value)) return String(value);
   return value.toFixed(9).replace(/\.?0+$/, "");
 }

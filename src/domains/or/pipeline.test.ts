@@ -15,6 +15,7 @@ import { basePart, runBaseData } from "./base.ts";
 import { promptOf } from "./format.ts";
 import { type DataResult, runData } from "./pipeline.ts";
 import { dataPart } from "./recipe.ts";
+import type { Selected } from "./way.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tessera-data-"));
 const part = dataPart.parse({
@@ -51,6 +52,11 @@ test("held-out and training problems share no parameters and no text", () => {
   const train = readLines<Sample>(join(result.steps.select.folder, "train.jsonl"));
   const heldout = readLines<Sample>(result.heldout);
   expect([train.length, heldout.length]).toEqual([300, 40]);
+  expect(
+    heldout.every(
+      (sample) => (sample as Selected).split === "heldout" && (sample as Selected).lineage.length === 6,
+    ),
+  ).toBe(true);
   const seen = new Set(train.flatMap(({ parametersHash, problem, id }) => [parametersHash, problem, id]));
   expect(
     heldout.filter(({ parametersHash, problem, id }) =>

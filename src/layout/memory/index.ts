@@ -1,5 +1,12 @@
 /** Memory of every rank of a layout, by category, at the moment of its peak. */
 export { memoryOf, type MemoryOptions } from "./evaluate.ts";
+export {
+  type Imbalance,
+  loadQuantile,
+  type MemoryQuantiles,
+  memoryQuantiles,
+  rankLoads,
+} from "./imbalance.ts";
 export { MEGATRON_2025, MEGATRON_2026, type MegatronStack } from "./megatron.ts";
 export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";

@@ -50,7 +50,8 @@ export function layoutName(layout: Layout, microBatch?: number): string {
   if (microBatch !== undefined) parts.push(`MB${microBatch}`);
   if (layout.pp > 1) parts.push(layout.schedule);
   const { recompute } = layout;
-  if (recompute.kind === "full") parts.push("recompute");
+  if (recompute.kind === "full")
+    parts.push(recompute.layers === undefined ? "recompute" : `recompute:${recompute.layers}`);
   if (recompute.kind === "selective") parts.push(`recompute(${recompute.regions.length})`);
   if (layout.offload.optimizer > 0) parts.push("swap");
   return parts.join(" ");

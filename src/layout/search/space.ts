@@ -38,6 +38,12 @@ const RECOMPUTE: Readonly<Record<Engine, readonly Recompute[]>> = {
   ],
 };
 
+/** Full recomputation of some of a stage's layers: every count of a short stage, quarters of a long one. */
+const partial = (stage: number): Recompute[] => {
+  const counts = stage <= 4 ? [1, 2, 3] : [1, 2, 3].map((quarter) => Math.round((stage * quarter) / 4));
+  return counts.filter((layers) => layers < stage).map((layers) => ({ kind: "full", layers }));
+};
+
 const divisors = (n: number): number[] =>
   Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 const powers = (most: number): number[] => {
@@ -69,7 +75,6 @@ export function* candidates(
   const cps = c.cp ?? (own ? [1] : powers(Math.max(1, Math.min(64, training.sequence / 8192))));
   const etps = c.etp ?? [1];
   const offloads = c.optimizerOffload ?? (own ? [0] : [0, 1]);
-  const recomputes = c.recompute ?? RECOMPUTE[c.engine];
   const micros = c.microBatch ?? [1, 2, 4];
   const zeros = c.zero ?? (own ? ([3] as const) : ([1] as const));
   for (const pp of c.pp ?? divisors(world).filter((d) => d <= Math.min(facts.layers, 64))) {
@@ -86,6 +91,11 @@ export function* candidates(
             for (const etp of etps) {
               for (const [schedule, vpp] of turns(c, pp, facts.layers)) {
                 const stages = even(pp * vpp);
+                const recomputes = c.recompute ?? [
+                  ...RECOMPUTE[c.engine].slice(0, -1),
+                  ...(own ? [] : partial(Math.ceil(facts.layers / (pp * vpp)))),
+                  { kind: "full" as const },
+                ];
                 for (const microBatch of micros) {
                   for (const recompute of recomputes) {
                     for (const optimizer of offloads) {

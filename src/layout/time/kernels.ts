@@ -23,6 +23,26 @@ export function peakOf(device: Device, format: MathFormat): number {
 
 const BYTES: Readonly<Record<MathFormat, number>> = { fp32: 4, bf16: 2, fp8: 1, fp4: 0.5 };
 
+/** Output tiles a library chooses from, and what a smaller one costs in reuse of operands. */
+const TILES = [
+  [128, 256, 1],
+  [256, 128, 1],
+  [128, 128, 0.88],
+  [64, 128, 0.72],
+] as const;
+
+/** Share of the cores' time that output tiles fill: partial tiles at the edges, and a last round that is not full. */
+function tiling(cores: number, m: number, n: number): number {
+  if (cores === 0) return 1;
+  let best = 0;
+  for (const [high, wide, reuse] of TILES) {
+    const tiles = Math.ceil(m / high) * Math.ceil(n / wide);
+    const rounds = Math.ceil(tiles / cores);
+    best = Math.max(best, (reuse * m * n) / (rounds * cores * high * wide));
+  }
+  return best;
+}
+
 /** Product of [m, k] and [k, n]. `outBytes`: bytes a result element moves (4 read + 4 written when accumulating in fp32). */
 export function gemmSeconds(
   device: Device,
@@ -35,7 +55,7 @@ export function gemmSeconds(
 ): number {
   if (m <= 0 || n <= 0 || k <= 0) return 0;
   const { halfDimension: half, launchSeconds, memory } = device.efficiency;
-  const shape = (m / (m + half)) * (n / (n + half)) * (k / (k + half));
+  const shape = tiling(device.efficiency.matrixCores, m, n) * (k / (k + half));
   const multiply = (2 * m * n * k) / (peakOf(device, format) * efficiency * shape);
   const move = ((m * k + n * k) * BYTES[format] + m * n * outBytes) / (device.memoryBandwidth * memory);
   return Math.max(multiply, move) + launchSeconds;
@@ -52,9 +72,12 @@ export function groupedSeconds(
   outBytes = 2,
 ): number {
   if (groups <= 0 || m <= 0) return 0;
-  const { launchSeconds, groupedGemm } = device.efficiency;
-  const one = gemmSeconds(device, format, m, n, k, outBytes, groupedGemm) - launchSeconds;
-  return groups * one + launchSeconds;
+  // Tiles of all groups share the cores, so only their edges are lost: as if one tall product, each group padded to a tile.
+  const { groupedGemm } = device.efficiency;
+  const padded = Math.ceil(m / 128) * 128;
+  const one = gemmSeconds(device, format, padded * groups, n, k, outBytes, groupedGemm);
+  const weights = (groups - 1) * n * k * BYTES[format];
+  return one + weights / (device.memoryBandwidth * device.efficiency.memory);
 }
 
 /** Reads and writes of element-wise code, spread over `kernels` launches. */

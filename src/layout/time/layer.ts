@@ -236,7 +236,8 @@ class CostSum {
     const cost = this.#of(module);
     if (sequenceParallel) {
       this.#add(cost.forward, TENSOR, gathers * gather + scatters * scatter);
-      this.#add(cost.backward, TENSOR, gathers * scatter + scatters * gather);
+      // The gathered input was not kept, so the weight gradient gathers it once more.
+      this.#add(cost.backward, TENSOR, gathers * (scatter + gather) + scatters * gather);
     } else {
       const reduce = collectiveSeconds(wires, "allReduce", bytes, span) * open;
       this.#add(cost.forward, TENSOR, scatters * reduce);

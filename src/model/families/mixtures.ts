@@ -4,7 +4,17 @@ import { dense, moe, type MoeOptions } from "../feedforward.ts";
 import type { LayerBody, Sublayer } from "../types.ts";
 import { moeLayers } from "./deepseek.ts";
 import { windowOf } from "./dense.ts";
-import { around, body, expertCounts, type Family, heads, layersOf, mtpCount, mtpLayers } from "./parts.ts";
+import {
+  around,
+  body,
+  expertCounts,
+  type Family,
+  heads,
+  layersOf,
+  mtpCount,
+  mtpLayers,
+  routerGroups,
+} from "./parts.ts";
 
 export const mixtral: Family = (c) => {
   const hidden = c.count("hidden_size");
@@ -68,6 +78,7 @@ export const glm4Moe: Family = (c) => {
   });
   const mixture = moe(hidden, experts, topK, width, {
     correction: "gate.e_score_correction_bias",
+    groups: routerGroups(c),
     shared: { name: "shared_experts.", width: c.countOr(1, "n_shared_experts") * width },
   });
   const sparse = body(hidden, [attention, mixture], "full+moe");

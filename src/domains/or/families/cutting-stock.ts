@@ -58,7 +58,7 @@ export const cuttingStock: Family = {
           "工廠有{n}種方式由{stock}裁出{pieces}。",
         ],
       },
-      { stock, n, pieces: teller.list(pieces) },
+      { stock, n: teller.count(n), pieces: teller.list(pieces) },
     );
     const frame = teller.frame(
       {

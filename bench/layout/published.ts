@@ -1,0 +1,359 @@
+/** Published runs as cases of ours: model, cluster, layout and how the stack computed, as far as a row says. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { unwrap } from "../../src/base/index.ts";
+import { type Cluster, type Efficiency, presetCluster } from "../../src/cluster/index.ts";
+import {
+  BF16_MIXED,
+  evenStages,
+  type Layout,
+  layoutProblem,
+  MEGATRON_TRAITS,
+  modelFacts,
+  type Recompute,
+  SINGLE,
+  stageHomes,
+  TimeModel,
+  type Training,
+  type Traits,
+} from "../../src/layout/index.ts";
+import { balancedStages } from "../../src/layout/search/index.ts";
+import { importModel, type Model, parseModel } from "../../src/model/index.ts";
+import { readCsv, SHARED, sharedFile } from "./shared.ts";
+
+const DEVICES: readonly (readonly [RegExp, string, number])[] = [
+  [/^H100 96GB/, "h100-500w", 1],
+  [/^H100$/, "h100", 1],
+  [/^H200$/, "h200", 1],
+  [/^H800$/, "h800", 1],
+  [/^A100/, "a100", 1],
+  [/^B200$/, "b200", 1],
+  [/^B300$/, "b300", 1],
+  [/^GB200$/, "gb200", 1],
+  [/^GB300$/, "gb300", 1],
+  [/^MI355X$/, "mi355x", 1],
+  [/^MI325X$/, "mi325x", 1],
+  [/^Ascend 910C/, "910c", 2],
+];
+const FILES: readonly (readonly [RegExp, string])[] = [
+  [/DeepSeek.?V4.?Flash/i, "deepseek-ai--DeepSeek-V4-Flash"],
+  [/DeepSeek.?V4.?Pro/i, "deepseek-ai--DeepSeek-V4-Pro"],
+  [/DeepSeek.?V3\.2/i, "deepseek-ai--DeepSeek-V3.2"],
+  [/DeepSeek.?V3/i, "deepseek-ai--DeepSeek-V3"],
+  [/Qwen3.235B/i, "Qwen--Qwen3-235B-A22B-FP8"],
+  [/Qwen3.30B/i, "Qwen--Qwen3-30B-A3B"],
+  [/Qwen3-8B/i, "Qwen--Qwen3-8B"],
+  [/Llama.?3\.1.405B/i, "meta-llama--Meta-Llama-3.1-405B"],
+  [/Llama.?3(\.1)?.8B/i, "meta-llama--Meta-Llama-3.1-8B"],
+  [/Kimi.?K2/i, "moonshotai--Kimi-K2.5"],
+  [/Mixtral-8x22B/i, "mistralai--Mixtral-8x22B-v0.1"],
+  [/GPT.?OSS.20B/i, "openai--gpt-oss-20b"],
+  [/GLM-5\.2/i, "zai-org--GLM-5.2"],
+];
+const OWN: readonly (readonly [RegExp, Record<string, unknown>])[] = [
+  [
+    /LLAMA.?3(\.1)?.70B/i,
+    {
+      model_type: "llama",
+      hidden_size: 8192,
+      num_hidden_layers: 80,
+      num_attention_heads: 64,
+      num_key_value_heads: 8,
+      intermediate_size: 28672,
+      vocab_size: 128256,
+      tie_word_embeddings: false,
+    },
+  ],
+];
+
+type Row = Record<string, string>;
+type Run = {
+  readonly label: string;
+  readonly row: Row;
+  readonly device: string;
+  readonly dies: number;
+  readonly model: Model;
+  readonly seconds: number;
+};
+
+const cache = new Map<string, Model | undefined>();
+function modelOf(name: string): Model | undefined {
+  if (!cache.has(name)) {
+    const file = /cut|single layer|LoRA/.test(name)
+      ? undefined
+      : FILES.find(([pattern]) => pattern.test(name))?.[1];
+    const own = OWN.find(([pattern]) => pattern.test(name))?.[1];
+    let model: Model | undefined;
+    if (own) model = unwrap(importModel({ max_position_embeddings: 131072, ...own }, { name }));
+    else if (file) {
+      model = unwrap(
+        parseModel(
+          readFileSync(join(SHARED as string, "data/model_configs", `${file}_config.json`), "utf8"),
+          { name },
+        ),
+      );
+      // GPT-OSS 120B differs from the 20B file only in depth and experts.
+    } else if (/GPT.?OSS.120B/i.test(name)) {
+      const text = readFileSync(
+        join(SHARED as string, "data/model_configs/openai--gpt-oss-20b_config.json"),
+        "utf8",
+      );
+      const config = JSON.parse(text) as Record<string, unknown>;
+      const layers = 36;
+      const types = Array.from({ length: layers }, (_, i) =>
+        i % 2 === 0 ? "sliding_attention" : "full_attention",
+      );
+      model = unwrap(
+        importModel(
+          { ...config, num_hidden_layers: layers, num_local_experts: 128, layer_types: types },
+          { name },
+        ),
+      );
+    }
+    cache.set(name, model);
+  }
+  return cache.get(name);
+}
+
+function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits } | string {
+  const { row, model } = run;
+  const n = (key: string, fallback: number) => (row[key] ? Number(row[key]) : fallback);
+  const world = n("cards", 0) * run.dies;
+  const fsdp =
+    /FSDP/i.test(row["optim_shard"] ?? "") || /Automodel|torchtitan|Nebius/i.test(row["source"] ?? "");
+  for (const key of ["mbs", "gbs"]) if (!row[key]) return "whose batch is not printed";
+  if (!row["pp"] && !fsdp) return "whose layout is not printed";
+  const [pp, tp, cp] = [n("pp", 1), n("tp", 1), n("cp", 1)];
+  const sequence = n("seq", /Llama/.test(row["model"] ?? "") ? 8192 : 4096);
+  const data = world / (pp * tp * cp);
+  const microBatch = n("mbs", 1);
+  const globalBatch = n("gbs", microBatch * data);
+  // The source counts layers of a virtual stage, or stages, as the stack does; only whole interleaving is used here.
+  let vpp = pp > 1 ? n("vpp", 1) : 1;
+  if ((globalBatch / (microBatch * data)) % pp !== 0) vpp = 1;
+  const recomputeText = row["recompute"] ?? "";
+  const recompute: Recompute = /full|activation_checkpointing on/.test(recomputeText)
+    ? { kind: "full" }
+    : /selective AC/.test(recomputeText)
+      ? { kind: "selective", regions: ["norm", "mlp"] }
+      : /selective/.test(recomputeText)
+        ? {
+            kind: "selective",
+            regions: [
+              /mla_up/.test(recomputeText) ? "upProjection" : "norm",
+              "moeActivation",
+              ...(/mhc/.test(recomputeText) ? (["hyperConnection"] as const) : []),
+            ],
+          }
+        : { kind: "none" };
+  const format = row["precision"] ?? "";
+  const compute = /NVFP4/.test(format)
+    ? "fp4"
+    : /FP8/.test(format) || (format === "" && /Bridge/.test(row["source"] ?? ""))
+      ? "fp8"
+      : "bf16";
+  const layout: Layout = {
+    ...SINGLE,
+    pp,
+    vpp,
+    tp,
+    cp,
+    ep: n("ep", 1),
+    etp: n("etp", 1),
+    dpShard: data,
+    sequenceParallel: tp > 1,
+    contextParallel: cp > 1 ? "ring" : "allGather",
+    zero: fsdp ? 3 : 1,
+    reshardAfterForward: pp === 1,
+    schedule: vpp > 1 ? "interleaved1f1b" : "1f1b",
+    stages: evenStages(model.layers.length, pp * vpp),
+    recompute,
+    offload: { optimizer: /swap/.test(row["optim_shard"] ?? "") ? 1 : 0, activations: [] },
+  };
+  const training: Training = {
+    sequence,
+    microBatch,
+    globalBatch,
+    precision: { ...BF16_MIXED, dispatch: "bfloat16" },
+    optimizer: "adamw",
+    mtp:
+      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? ""),
+  };
+  const natural = /natural routing/.test(row["notes"] ?? "");
+  const traits: Traits = {
+    ...MEGATRON_TRAITS,
+    compute,
+    expertCompute: compute,
+    deduplicate: true,
+    imbalance: natural ? 1.5 : 1,
+  };
+  const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
+  return problem
+    ? `with a layout the row does not fully give (${problem.constraint})`
+    : { layout, training, traits };
+}
+
+/** Kernels of the tuned stacks these rows come from: fused element-wise code, graphs instead of launches. The factor scales them. */
+const TUNED: Partial<Efficiency> = {
+  gemm: 0.7,
+  groupedGemm: 0.55,
+  attentionForward: 0.5,
+  attentionBackward: 0.42,
+  memory: 0.8,
+  unfused: 1,
+  launchSeconds: 2e-6,
+  lowPrecision: 0.55,
+};
+
+const scaled = (cluster: Cluster, factor: number): Cluster => ({
+  ...cluster,
+  groups: cluster.groups.map((group) => {
+    const e =
+      group.device.vendor === "huawei" ? group.device.efficiency : { ...group.device.efficiency, ...TUNED };
+    const up = (x: number) => x * factor;
+    const efficiency: Efficiency = {
+      ...e,
+      gemm: up(e.gemm),
+      groupedGemm: up(e.groupedGemm),
+      attentionForward: up(e.attentionForward),
+      attentionBackward: up(e.attentionBackward),
+      memory: up(e.memory),
+      launchSeconds: e.launchSeconds / factor,
+    };
+    return { ...group, device: { ...group.device, efficiency } };
+  }),
+});
+
+export type DeviceResult = {
+  readonly id: string;
+  readonly anchor: string;
+  readonly factor: number;
+  readonly runs: readonly { readonly label: string; readonly error: number; readonly reason: string }[];
+};
+
+export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string, number> } {
+  const skipped = new Map<string, number>();
+  const skip = (why: string) => skipped.set(why, (skipped.get(why) ?? 0) + 1);
+  const runs = new Map<string, Run>();
+  for (const row of readCsv(sharedFile("published_runs.csv"))) {
+    if (/SimuMax/.test(row["source"] ?? "")) continue;
+    const metric = row["metric"] ?? "";
+    if (
+      !["step_time", "tokens_per_s_per_gpu", "tokens_per_s_total", "tokens_per_s_per_card"].includes(metric)
+    )
+      continue;
+    const found = DEVICES.find(([pattern]) => pattern.test(row["device"] ?? ""));
+    const key = [
+      "source",
+      "model",
+      "device",
+      "cards",
+      "tp",
+      "cp",
+      "pp",
+      "vpp",
+      "ep",
+      "mbs",
+      "gbs",
+      "seq",
+      "precision",
+      "recompute",
+      "notes",
+    ]
+      .map((c) => row[c])
+      .join("|");
+    if (runs.has(key)) continue;
+    const value = Number(row["value"]);
+    const cards = Number(row["cards"]);
+    const model = modelOf(row["model"] ?? "");
+    if (
+      !found ||
+      !model ||
+      !cards ||
+      !value ||
+      /starting point|before tuning|baseline/.test(row["notes"] ?? "")
+    ) {
+      skip(
+        !found
+          ? "on devices without preset"
+          : !model
+            ? "of models without a config here"
+            : !cards
+              ? "without a device count"
+              : "before tuning",
+      );
+      continue;
+    }
+    const sequence = Number(row["seq"]) || 8192;
+    const batch =
+      Number(row["gbs"]) ||
+      (Number(row["mbs"]) || 1) *
+        (cards / ((Number(row["tp"]) || 1) * (Number(row["cp"]) || 1) * (Number(row["pp"]) || 1)));
+    const tokens = sequence * batch;
+    const seconds =
+      metric === "step_time"
+        ? value
+        : metric === "tokens_per_s_total"
+          ? tokens / value
+          : tokens / value / cards;
+    const label = `${row["model"]} ${cards} cards tp${row["tp"] || 1} pp${row["pp"] || 1} ep${row["ep"] || 1} ${row["precision"] || "?"} (${(row["notes"] ?? "").slice(0, 34)})`;
+    runs.set(key, { label, row, device: found[1], dies: found[2], model, seconds });
+  }
+  const byDevice = Map.groupBy(runs.values(), (run) => run.device);
+  const devices: DeviceResult[] = [];
+  for (const [id, list] of byDevice) {
+    const cases = list.flatMap((run) => {
+      const made = caseOf(run);
+      const base = presetCluster(id, Number(run.row["cards"]) * run.dies);
+      if (typeof made === "string" || !base) {
+        skip(typeof made === "string" ? made : "on part of a node");
+        return [];
+      }
+      const predict = (factor: number) => {
+        const cluster = scaled(base, factor);
+        const time = new TimeModel(run.model, cluster, made.training, made.traits);
+        const stages =
+          balancedStages(time, made.layout, stageHomes(cluster, made.layout)) ?? made.layout.stages;
+        return time.step({ ...made.layout, stages }).seconds;
+      };
+      return [{ run, predict, ratio: predict(1) / run.seconds }];
+    });
+    if (cases.length === 0) continue;
+    const anchor = cases.toSorted((a, b) => a.ratio - b.ratio)[cases.length >> 1] as (typeof cases)[number];
+    let [low, high] = [0.05, 20];
+    for (let i = 0; i < 40; i++) {
+      const middle = Math.sqrt(low * high);
+      if (anchor.predict(middle) > anchor.run.seconds) low = middle;
+      else high = middle;
+    }
+    const factor = Math.sqrt(low * high);
+    devices.push({
+      id,
+      anchor: anchor.run.label,
+      factor,
+      runs: cases
+        .filter((c) => c !== anchor)
+        .map(({ run, predict }) => {
+          const error = predict(factor) / run.seconds - 1;
+          return { label: run.label, error, reason: reasonFor(run.row, error) };
+        }),
+    });
+  }
+  return { devices, skipped };
+}
+
+/** What the row leaves open, as the likely source of its error. */
+function reasonFor(row: Row, error: number): string {
+  const notes = row["notes"] ?? "";
+  if (/not tuned|functional|natural routing/.test(notes))
+    return "untuned or naturally routed run: host time and imbalance are not in the row";
+  if (/2[56]\.\d\d/.test(notes) && /25\.0|25\.1/.test(notes))
+    return "older software release of the same stack";
+  if (!row["mbs"] || !row["gbs"]) return "batch not printed, taken from the recipe";
+  if (/NVFP4|FP8/.test(row["precision"] ?? ""))
+    return error > 0
+      ? "low-precision kernels faster than the shared factor"
+      : "low-precision kernels slower than the shared factor";
+  if (/CP|cp/.test(notes) || Number(row["cp"]) > 1) return "context-parallel exchange depends on the stack";
+  return "tuning of this run differs from the anchor's";
+}

@@ -1,0 +1,62 @@
+/**
+ * How well step times are predicted.
+ *   node bench/layout/time.ts            B200 cases (fitted on 4-micro-batch rows only), then published runs (one anchor a device)
+ * Reads data/simumax_cases.csv and data/published_runs.csv of the reference folder (TESSERA_SHARED).
+ */
+import { presetCluster } from "../../src/cluster/index.ts";
+import { publishedRuns } from "./published.ts";
+import { machine, percent } from "./shared.ts";
+import { estimate, node, simumaxCases } from "./simumax.ts";
+
+const stats = (errors: readonly number[]) => {
+  const mean = errors.reduce((sum, e) => sum + Math.abs(e), 0) / errors.length;
+  const bias = errors.reduce((sum, e) => sum + e, 0) / errors.length;
+  const worst = errors.reduce((a, e) => (Math.abs(e) > Math.abs(a) ? e : a), 0);
+  return `${errors.length} rows: mean ${percent(mean).slice(1)}, worst ${percent(worst)}, bias ${percent(bias)}`;
+};
+
+console.log(machine());
+const b200 = presetCluster("b200", 8);
+if (!b200) throw new Error("no B200 preset");
+const cases = simumaxCases().filter((c) => c.set.startsWith("B200"));
+const errors = cases.map((c) => ({
+  c,
+  error:
+    estimate(
+      c,
+      node((d) => d),
+    ).seconds /
+      c.seconds -
+    1,
+}));
+console.log("\nB200, one node, measured by SimuMax");
+for (const { c, error } of errors) {
+  console.log(
+    `  ${c.name.padEnd(52)} m${String(c.micros).padEnd(3)} ${(c.seconds * 1e3).toFixed(1).padStart(8)} ms ${percent(error).padStart(9)}`,
+  );
+}
+const of = (test: (c: (typeof cases)[number]) => boolean) =>
+  errors.filter(({ c }) => test(c)).map(({ error }) => error);
+console.log(`fitted rows (m = 4)     ${stats(of((c) => c.micros === 4 && c.set.includes("formal")))}`);
+console.log(`other rows              ${stats(of((c) => c.micros !== 4 || !c.set.includes("formal")))}`);
+console.log(
+  `goal: other rows mean 3 %, worst 8 %, bias within 1 %; best peer on all rows 5.62 % / 13.54 %, bias -5.6 %`,
+);
+
+const { devices, skipped } = publishedRuns();
+const all: { label: string; error: number; reason: string }[] = [];
+console.log(
+  "\nPublished runs: one anchor a device (the run in the middle of its ratios), its others predicted",
+);
+for (const device of devices) {
+  for (const run of device.runs) all.push({ ...run, label: `${device.id} ${run.label}` });
+  console.log(
+    `  ${device.id.padEnd(11)} anchor x${device.factor.toFixed(2)} ${device.anchor.slice(0, 60).padEnd(60)} ${device.runs.length > 0 ? stats(device.runs.map((r) => r.error)) : "no other run"}`,
+  );
+}
+console.log(`all devices             ${stats(all.map((r) => r.error))}   goal: mean 10 %`);
+console.log(`left out: ${[...skipped].map(([why, count]) => `${count} ${why}`).join(", ")}`);
+console.log("\nWorst ten");
+for (const run of all.sort((a, b) => Math.abs(b.error) - Math.abs(a.error)).slice(0, 10)) {
+  console.log(`  ${percent(run.error, 1).padStart(9)}  ${run.label}  ${run.reason}`);
+}

@@ -1,0 +1,107 @@
+import { parse, stringify } from "yaml";
+import { Cannot, type Keys, type Value } from "./settings.ts";
+
+/** Text forms of dotted keys. Each writer has a reader that gives the same keys back. */
+
+/** `--name value`, one a line; true flags stand alone. */
+export const toArguments = (keys: Keys): string =>
+  Object.entries(keys)
+    .filter(([, value]) => value !== false)
+    .map(([name, value]) =>
+      value === true
+        ? `--${name}`
+        : `--${name} ${Array.isArray(value) ? value.join(" ") : quote(String(value))}`,
+    )
+    .join(" \\\n");
+
+const quote = (text: string): string => (/^[\w.,/:+-]+$/.test(text) ? text : `'${text}'`);
+
+const LISTS = new Set(["recompute-modules", "offload-modules"]);
+
+export function fromArguments(text: string): Keys {
+  const words = text.match(/'[^']*'|[^\s\\]+/g) ?? [];
+  const keys: Keys = {};
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as string;
+    if (!word.startsWith("--")) throw new Cannot(`'${word}' stands where an option should`);
+    const values: string[] = [];
+    while (i + 1 < words.length && !(words[i + 1] as string).startsWith("--")) {
+      values.push((words[++i] as string).replace(/^'(.*)'$/, "$1"));
+    }
+    const name = word.slice(2);
+    keys[name] =
+      values.length === 0 ? true : values.length === 1 && !LISTS.has(name) ? (values[0] as string) : values;
+  }
+  return keys;
+}
+
+type Tree = { [key: string]: Value | Tree };
+
+function nest(keys: Keys): Tree {
+  const root: Tree = {};
+  for (const [path, value] of Object.entries(keys)) {
+    const parts = path.split(".");
+    let at = root;
+    for (const part of parts.slice(0, -1)) {
+      at[part] ??= {};
+      at = at[part] as Tree;
+    }
+    at[parts.at(-1) as string] = value;
+  }
+  return root;
+}
+
+function flatten(tree: unknown, prefix = "", out: Keys = {}): Keys {
+  if (tree === null || typeof tree !== "object" || Array.isArray(tree))
+    throw new Cannot("the document is no mapping");
+  for (const [key, value] of Object.entries(tree)) {
+    const path = prefix ? `${prefix}.${key}` : key;
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) flatten(value, path, out);
+    else if (value !== null) out[path] = value as Value;
+  }
+  return out;
+}
+
+export const toYaml = (keys: Keys): string => stringify(nest(keys), { lineWidth: 110 });
+export function fromYaml(text: string): Keys {
+  try {
+    return flatten(parse(text, { logLevel: "error" }));
+  } catch (cause) {
+    if (cause instanceof Cannot) throw cause;
+    throw new Cannot((cause as Error).message.split("\n")[0] as string);
+  }
+}
+
+/** Tables and plain values; JSON's strings, numbers, booleans and arrays are TOML's too. */
+export function toToml(keys: Keys): string {
+  const tables = new Map<string, string[]>();
+  for (const [path, value] of Object.entries(keys)) {
+    const dot = path.lastIndexOf(".");
+    const lines = tables.get(path.slice(0, dot)) ?? [];
+    lines.push(`${path.slice(dot + 1)} = ${JSON.stringify(value)}`);
+    tables.set(path.slice(0, dot), lines);
+  }
+  return [...tables].map(([name, lines]) => `[${name}]\n${lines.join("\n")}\n`).join("\n");
+}
+
+export function fromToml(text: string): Keys {
+  const keys: Keys = {};
+  let table = "";
+  for (const line of text.split("\n")) {
+    const bare = line.replace(/^\s*#.*$/, "").trim();
+    if (bare === "") continue;
+    const header = /^\[([\w.]+)\]$/.exec(bare);
+    if (header) {
+      table = `${header[1]}.`;
+      continue;
+    }
+    const pair = /^([\w-]+)\s*=\s*(.+)$/.exec(bare);
+    if (!pair) throw new Cannot(`'${bare.slice(0, 40)}' is no setting`);
+    try {
+      keys[table + (pair[1] as string)] = JSON.parse(pair[2] as string) as Value;
+    } catch {
+      throw new Cannot(`the value of ${pair[1]}`);
+    }
+  }
+  return keys;
+}

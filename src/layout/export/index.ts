@@ -1,0 +1,215 @@
+import { err, ok, type Result } from "../../base/index.ts";
+import { layoutFail } from "../errors.ts";
+import { fromArguments, fromToml, fromYaml, toArguments, toToml, toYaml } from "./formats.ts";
+import { fromAutomodel, fromTorchtitan, fromVeomni, toAutomodel, toTorchtitan, toVeomni } from "./fsdp.ts";
+import { fromMegatron, toMegatron } from "./megatron.ts";
+import { Cannot, canonical, type Keys, need, type ReadContext, type Settings } from "./settings.ts";
+
+export { canonical, type ReadContext, type Settings } from "./settings.ts";
+
+export const TARGETS = [
+  "megatron",
+  "mindspeed",
+  "bridge",
+  "torchtitan",
+  "automodel",
+  "veomni",
+  "tessera",
+] as const;
+export type Target = (typeof TARGETS)[number];
+
+type Form = {
+  readonly title: string;
+  readonly write: (settings: Settings) => string;
+  readonly read: (text: string, context: ReadContext) => Settings;
+};
+
+const flags = (flavour: "megatron" | "mindspeed"): Form => ({
+  title: flavour === "megatron" ? "Megatron-LM" : "MindSpeed-LLM",
+  write: (s) => toArguments(toMegatron(s, flavour)),
+  read: (text, context) => fromMegatron(fromArguments(text), context, flavour),
+});
+
+/** Parts of Megatron-Bridge's container; every other name belongs to `model`. */
+const BRIDGE: Readonly<Record<string, string>> = {
+  "micro-batch-size": "train",
+  "global-batch-size": "train",
+  "use-distributed-optimizer": "ddp",
+  "use-megatron-fsdp": "ddp",
+  "data-parallel-sharding-strategy": "ddp",
+  "num-distributed-optimizer-instances": "ddp",
+  "accumulate-allreduce-grads-in-fp32": "ddp",
+  "grad-reduce-in-bf16": "ddp",
+  optimizer: "optimizer",
+  "optimizer-cpu-offload": "optimizer",
+  "optimizer-offload-fraction": "optimizer",
+  "use-precision-aware-optimizer": "optimizer",
+  "exp-avg-dtype": "optimizer",
+  "exp-avg-sq-dtype": "optimizer",
+  bf16: "mixed_precision",
+  "fp8-format": "mixed_precision",
+  "fp8-recipe": "mixed_precision",
+  "fp8-param-gather": "mixed_precision",
+  "seq-length": "model",
+};
+
+const bridge: Form = {
+  title: "Megatron-Bridge",
+  write: (s) => {
+    const keys: Keys = {};
+    for (const [name, value] of Object.entries(toMegatron(s, "megatron"))) {
+      keys[`${BRIDGE[name] ?? "model"}.${name.replaceAll("-", "_")}`] = value;
+    }
+    return toYaml(keys);
+  },
+  read: (text, context) => {
+    const keys: Keys = {};
+    for (const [path, value] of Object.entries(fromYaml(text))) {
+      keys[path.slice(path.indexOf(".") + 1).replaceAll("_", "-")] = value;
+    }
+    return fromMegatron(keys, context, "megatron");
+  },
+};
+
+/** Layout and batch as the worker spec of our own engine names them. */
+const tessera: Form = {
+  title: "Tessera",
+  write: ({ layout, training }) => {
+    need(
+      layout.tp === 1 && layout.cp === 1 && layout.etp === 1,
+      "tensor, context or expert tensor parallelism",
+    );
+    need(layout.zero === 3, "anything but sharded weights");
+    need(
+      layout.schedule === "1f1b" || layout.schedule === "interleaved1f1b",
+      `the ${layout.schedule} schedule`,
+    );
+    need(layout.recompute.kind !== "selective", "recomputation by region");
+    need(
+      layout.recompute.kind !== "full" || layout.recompute.layers === undefined,
+      "recomputation of some layers",
+    );
+    need(layout.stageRecompute === undefined, "recomputation that differs by stage");
+    need(layout.offload.optimizer === 0 && layout.offload.activations.length === 0, "offload");
+    need(layout.reshardAfterForward, "weights that stay gathered");
+    const { pp, vpp, tp, cp, dpReplicate, dpShard, ep, schedule, stages, recompute, slotsPerRank } = layout;
+    const { sequence, microBatch, globalBatch, precision, optimizer, mtp } = training;
+    return `${JSON.stringify(
+      {
+        layout: {
+          pp,
+          vpp,
+          tp,
+          cp,
+          dpReplicate,
+          dpShard,
+          ep,
+          schedule,
+          stages,
+          recompute: recompute.kind,
+          slotsPerRank: slotsPerRank ?? null,
+        },
+        precision,
+        batch: { sequenceLength: sequence, microBatch, globalBatch },
+        optimizer: { kind: optimizer },
+        mtp,
+      },
+      null,
+      2,
+    )}\n`;
+  },
+  read: (text) => {
+    const data = parseJson(text) as {
+      layout: Settings["layout"] & { recompute: string; slotsPerRank: number | null };
+      precision: Settings["training"]["precision"];
+      batch: { sequenceLength: number; microBatch: number; globalBatch: number };
+      optimizer: { kind: Settings["training"]["optimizer"] };
+      mtp: boolean;
+    };
+    need(
+      typeof data?.layout === "object" && typeof data.batch === "object",
+      "no layout and batch in the document",
+    );
+    const { slotsPerRank, recompute, ...layout } = data.layout;
+
+    return {
+      layout: {
+        ...layout,
+        etp: 1,
+        sequenceParallel: false,
+        contextParallel: "allGather",
+        zero: 3,
+        reshardAfterForward: true,
+        offload: { optimizer: 0, activations: [] },
+        recompute: { kind: recompute === "full" ? "full" : "none" },
+        ...(slotsPerRank === null ? {} : { slotsPerRank }),
+      },
+      training: {
+        sequence: data.batch.sequenceLength,
+        microBatch: data.batch.microBatch,
+        globalBatch: data.batch.globalBatch,
+        precision: data.precision,
+        optimizer: data.optimizer.kind,
+        mtp: data.mtp,
+      },
+    };
+  },
+};
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Cannot((cause as Error).message);
+  }
+}
+
+const FORMS: Readonly<Record<Target, Form>> = {
+  megatron: flags("megatron"),
+  mindspeed: flags("mindspeed"),
+  bridge,
+  torchtitan: {
+    title: "torchtitan",
+    write: (s) => toToml(toTorchtitan(s)),
+    read: (text, context) => fromTorchtitan(fromToml(text), context),
+  },
+  automodel: {
+    title: "NeMo AutoModel",
+    write: (s) => toYaml(toAutomodel(s)),
+    read: (text, context) => fromAutomodel(fromYaml(text), context),
+  },
+  veomni: {
+    title: "VeOmni",
+    write: (s) => toYaml(toVeomni(s)),
+    read: (text, context) => fromVeomni(fromYaml(text), context),
+  },
+  tessera,
+};
+
+/**
+ * Settings of another stack for a plan, refused with the name of what the stack cannot express.
+ *
+ * @example exportPlan(plan, "megatron") // "--tensor-model-parallel-size 2 \\\n--pipeline-model-parallel-size 8 ..."
+ */
+export function exportPlan(settings: Settings, target: Target): Result<string> {
+  const form = FORMS[target];
+  try {
+    return ok(form.write(canonical(settings)));
+  } catch (cause) {
+    if (cause instanceof Cannot)
+      return err(layoutFail("EXPORT_UNSUPPORTED", { target: form.title, what: cause.message }));
+    throw cause;
+  }
+}
+
+/** Reads settings back; `world` and `layers` come from the launch and the model, which most stacks keep elsewhere. */
+export function importPlan(text: string, target: Target, context: ReadContext): Result<Settings> {
+  const form = FORMS[target];
+  try {
+    return ok(canonical(form.read(text, context)));
+  } catch (cause) {
+    if (cause instanceof Cannot)
+      return err(layoutFail("EXPORT_READ", { target: form.title, detail: cause.message }));
+    throw cause;
+  }
+}

@@ -36,6 +36,7 @@ async function open(hash: string, width = 1280, colorScheme: "light" | "dark" = 
     colorScheme,
     bypassCSP: true,
   });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   page.on("pageerror", (error) => problems.push(error.message));
   page.on("console", (message) => {

@@ -111,7 +111,7 @@ export type ExpertsPart = {
   readonly bound: number | null;
 };
 
-export type TimelineKind = "phase" | "fault" | "alarm" | "remedy" | "healed" | "checkpoint" | "note";
+type TimelineKind = "phase" | "fault" | "alarm" | "remedy" | "healed" | "checkpoint" | "note";
 export type TimelineEvent = {
   readonly t: number;
   /** End of a phase, or of a fault when training went on. */
@@ -122,7 +122,7 @@ export type TimelineEvent = {
   readonly step: number | null;
 };
 
-export type ExampleAnswer = {
+type ExampleAnswer = {
   readonly text: string;
   readonly verdict: Verdict;
   readonly reason: string;

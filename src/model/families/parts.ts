@@ -90,6 +90,7 @@ export function expertCounts(c: Fields, ...names: string[]) {
     "moe_topk",
     "top_k_experts",
     "experts_per_token",
+    "moe_k",
   );
   if (topK > experts) {
     throw c.contradiction(

@@ -92,7 +92,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   installNode();
   if (task !== "setup-node") installPython(task !== "quickstart" && task !== "setup");
   const node = bundledNode();
-  if (task === "setup" || task === "setup-node") console.error("setup: done");
+  if (task === "setup" || task === "setup-node" || task === "setup-dev") console.error("setup: done");
   else if (task === "quickstart")
     need("the quick start", node, [join(root, "scripts", "quickstart.ts"), ...rest], { env: process.env });
   else if (task === "test" || task === "check") {

@@ -21,7 +21,7 @@ def together(group: dist.ProcessGroup, work: Callable[[], Any]) -> list[Any]:
     except EngineError as error:
         outcome = ("coded", error)
     except OSError as error:
-        outcome = ("os", (error.errno, f"{type(error).__name__}: {error}"))
+        outcome = ("os", (error.errno, error.strerror or str(error), error.filename))
     everything: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(everything, outcome, group=group)
     for kind, value in everything:

@@ -22,7 +22,7 @@ class SinkSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, mask: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
-        """scores [b, h, s, t] (overwritten: no one else keeps them), mask broadcastable to it, sinks [h] -> probabilities [b, h, s, t]."""
+        """scores [b, h, s, t] (overwritten), mask broadcastable to it, sinks [h] -> probabilities [b, h, s, t]."""
         sink = sinks.view(1, -1, 1, 1)
         scores = scores.add_(mask)
         top = torch.maximum(scores.amax(-1, keepdim=True), sink)

@@ -1,9 +1,9 @@
 """Saving while training goes on, and loading only what is whole.
 
 A save has three parts. *Stage* (the only part that training waits for): every local shard is copied into a host
-buffer that is allocated once and reused. *Write* (a thread): PyTorch DCP writes the staged shards, each rank hashes its
-files, all over a gloo group of its own so that no collective of training interleaves. *Publish* (rank 0): manifest,
-then one rename. A rank that dies anywhere leaves a folder that no reader looks at.
+buffer that is allocated once and reused. *Write* (a thread): PyTorch DCP plans who writes what, each rank writes and
+hashes its file, all over a gloo group of its own so that no collective of training interleaves. *Publish* (rank 0):
+manifest, then one rename. A rank that dies anywhere leaves a folder that no reader looks at.
 
 The price of staging is one more copy of weights and optimizer state in host memory; the gain is a stall of one memory
 copy instead of a write.
@@ -12,9 +12,7 @@ copy instead of a write.
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-import pickle
+import errno
 import shutil
 import threading
 import time
@@ -26,14 +24,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import DefaultSavePlanner
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 
 from tessera_engine import manifest as files
 from tessera_engine.agree import nothing, together
 from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
 from tessera_engine.pieces import Piece
+from tessera_engine.storage import INDEX, RawReader, file_of, index_of, write_pieces
 
 State = dict[str, torch.Tensor]
 
@@ -58,6 +58,10 @@ class Saver:
         self._staged: State = {}
         self._thread: threading.Thread | None = None
         self._result: Saved | None = None
+        self._signature: dict[str, Any] = {}
+        self._plan = SavePlan([])
+        self._planner: SavePlanner = DefaultSavePlanner()
+        self._index = ""
 
     @property
     def busy(self) -> bool:
@@ -118,11 +122,32 @@ class Saver:
             path = published
         except EngineError as failure:
             error = failure
-        except (CheckpointException, OSError, RuntimeError) as failure:
+        except (OSError, RuntimeError, ValueError) as failure:
             error = _save_error(failure, path)
         if error is not None and dist.get_rank(self.group) == 0:
             shutil.rmtree(path, ignore_errors=True)
         self._result = Saved(manifest.step, str(path), stall, time.perf_counter() - started, total, error)
+
+    def _make_plan(self, rank: int) -> None:
+        """Lets DCP divide the pieces among the ranks; the plan of the last save holds until an expert moves."""
+        signature = {
+            name: (tensor.blocks if isinstance(tensor, Piece) else tuple(tensor.shape), _local(tensor).data_ptr())
+            for name, tensor in self._staged.items()
+        }
+        if all(together(self.group, lambda: signature == self._signature)):
+            return
+        planner = DefaultSavePlanner()
+        planner.set_up_planner(dict(self._staged), is_coordinator=rank == 0)
+        world = dist.get_world_size(self.group)
+        plans: list[Any] | None = [None] * world if rank == 0 else None
+        dist.gather_object(planner.create_local_plan(), plans, dst=0, group=self.group)
+        finals: list[Any] | None = None
+        if plans is not None:
+            finals, metadata = planner.create_global_plan(plans)
+            self._index = index_of(metadata, finals)
+        mine: list[Any] = [None]
+        dist.scatter_object_list(mine, finals, src=0, group=self.group)
+        self._plan, self._planner, self._signature = planner.finish_plan(mine[0]), planner, signature
 
     def _write_and_publish(self, path: Path, manifest: Manifest) -> tuple[Path, int]:
         rank = dist.get_rank(self.group)
@@ -131,17 +156,16 @@ class Saver:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
 
-        def write() -> None:
-            writer = dcp.FileSystemWriter(path, thread_count=1, sync_files=True)
-            dcp.save(self._staged, storage_writer=writer, process_group=self.group)
-
-        def describe() -> list[files.File]:
-            mine = sorted(p.name for p in path.glob(f"__{rank}_*"))
-            return [files.describe(path, name) for name in mine + ([".metadata"] if rank == 0 else [])]
+        def write() -> list[files.File]:
+            mine = [write_pieces(path, file_of(rank), self._plan, self._planner)]
+            if rank == 0:
+                files.write_synced(path / INDEX, self._index)
+                mine.append(files.describe(path, INDEX))
+            return mine
 
         together(self.group, clear if rank == 0 else nothing)
-        write()
-        listed = [file for part in together(self.group, describe) for file in part]
+        self._make_plan(rank)
+        listed = [file for part in together(self.group, write) for file in part]
         tables = together(self.group, lambda: manifest.placement)
         placement = {layer: slots for table in tables for layer, slots in table.items()}
         whole = replace(manifest, files=sorted(listed, key=lambda file: file.name), placement=placement)
@@ -206,38 +230,10 @@ def verify(path: Path, group: dist.ProcessGroup | None = None) -> Manifest:
 def load(path: Path, state: State, group: dist.ProcessGroup | None) -> None:
     """Fills the tensors of `state` in place from a verified checkpoint of any layout."""
     try:
-        dcp.load(state, storage_reader=SafeReader(path), process_group=group, no_dist=group is None)
+        dcp.load(state, storage_reader=RawReader(path), process_group=group, no_dist=group is None)
     except CheckpointException as failure:
         message = f"{path} does not fit this model: {_first(failure)}"
         raise EngineError("ENGINE_CHECKPOINT_MISMATCH", message, file=str(path)) from failure
-
-
-class SafeReader(FileSystemReader):
-    """DCP's reader, but its pickled index may only name DCP's own plain records: a checkpoint can run no code."""
-
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
-        """The checkpoint's index of tensors."""
-        metadata = _Unpickler(io.BytesIO((Path(self.path) / ".metadata").read_bytes())).load()
-        metadata.storage_meta.load_id = self.load_id
-        return metadata
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        plain = module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
-        if plain or (module, name) in _ALLOWED:
-            return super().find_class(module, name)
-        raise EngineError("ENGINE_CHECKPOINT_DAMAGED", f"the checkpoint's index names {module}.{name}", name=name)
-
-
-_ALLOWED = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("torch._utils", "_rebuild_device"),
-    ("collections", "OrderedDict"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "Path"),
-}
 
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:
@@ -249,10 +245,9 @@ def _first(failure: CheckpointException) -> str:
 
 
 def _save_error(failure: BaseException, path: Path) -> EngineError:
-    message = _first(failure) if isinstance(failure, CheckpointException) else f"{type(failure).__name__}: {failure}"
     free = -1
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path.parent).free
-    full = "No space left" in message or "ENOSPC" in message or os.strerror(122) in message
+    full = isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     code = "ENGINE_CHECKPOINT_DISK_FULL" if full else "ENGINE_CHECKPOINT_SAVE"
-    return EngineError(code, message, file=str(path), freeBytes=free)
+    return EngineError(code, f"{type(failure).__name__}: {failure}", file=str(path), freeBytes=free)

@@ -26,7 +26,7 @@ NAME = "tessera"
 
 
 class Gather(torch.autograd.Function):
-    """`x[rows]` whose backward is also a gather: `inverse` [n, c] names the c output rows of each of the n input rows."""
+    """`x[rows]` whose backward gathers too: `inverse` [n, c] names the c output rows of each of the n input rows."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, rows: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ class GroupedLinear(torch.autograd.Function):
 def grouped_linear(x: torch.Tensor, weight: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:
     """Chooses the kernel: one GEMM a slot on CPU and in fp32, the device's grouped GEMM otherwise."""
     if x.device.type == "cpu" or x.dtype == torch.float32 or not hasattr(F, "grouped_mm"):
-        return GroupedLinear.apply(x, weight, listed)  # type: ignore[no-any-return]
+        return GroupedLinear.apply(x, weight, listed)
     return F.grouped_mm(x, weight.transpose(-2, -1), offs=counts.cumsum(0).int())
 
 
@@ -174,10 +174,8 @@ def forward(module: nn.Module, x: torch.Tensor, index: torch.Tensor, weights: to
         back[order] = torch.arange(order.numel(), device=order.device)
         counts = torch.bincount(slots, minlength=len(way.slots))
     rows: torch.Tensor = Gather.apply(x, order.div(k, rounding_mode="floor"), back.view(n, k))
-    if way.group is None:
-        rows = compute(module, rows, counts, counts.tolist())
-    else:
-        rows = _remote(module, way, rows, counts)
+    alone = way.group is None
+    rows = compute(module, rows, counts, counts.tolist()) if alone else _remote(module, way, rows, counts)
     rows = Gather.apply(rows, back, order.view(-1, 1))
     return (rows.view(n, k, -1) * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
@@ -201,7 +199,7 @@ def _remote(module: nn.Module, way: Dispatcher, rows: torch.Tensor, counts: torc
     rows = Gather.apply(rows, order, back.view(-1, 1))
     rows = compute(module, rows, local, local.tolist())
     rows = Gather.apply(rows, back, order.view(-1, 1))
-    return Exchange.apply(rows, receives, sends, way.group, way.trace)  # type: ignore[no-any-return]
+    return Exchange.apply(rows, receives, sends, way.group, way.trace)
 
 
 def compute(module: nn.Module, rows: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:

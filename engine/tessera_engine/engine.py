@@ -117,23 +117,24 @@ class Engine:
 
     def dispatchers(self) -> dict[int, Dispatcher]:
         """Dispatchers of this rank's layers by layer number."""
-        return {n: m.tessera for stage in self.stages for n, m in parallel.experts_of(stage).items()}  # type: ignore[misc]
+        found: dict[int, Any] = {}
+        for stage in self.stages:
+            found |= parallel.experts_of(stage)
+        return {n: module.tessera for n, module in found.items()}
 
     def gates(self) -> dict[int, nn.Module]:
         """Routers of this rank's expert layers by layer number."""
-        return {
-            int(n): block.mlp.gate
-            for stage in self.stages
-            for n, block in stage.blocks().items()
-            if hasattr(block.mlp, "experts")
-        }  # type: ignore[misc]
+        blocks: dict[str, Any] = {}
+        for stage in self.stages:
+            blocks |= stage.blocks()
+        return {int(n): block.mlp.gate for n, block in blocks.items() if hasattr(block.mlp, "gate")}
 
     def placement(self) -> dict[str, list[int]]:
         """Slot tables of this rank's layers, as the spec writes them."""
         return {str(n): list(d.slots) for n, d in self.dispatchers().items()}
 
     def load_weights(self) -> list[str]:
-        """Fills parameters and buffers as the spec says. Returns what a Hugging Face folder lacked (MTP only) and was drawn."""
+        """Fills parameters and buffers as the spec says. Returns what the folder lacked (MTP only) and was drawn."""
         model, config = self.spec.model, self.family.config
         folder = hf.Folder(model.weights or model.config) if model.init == "hf" else None
         drawn: list[str] = []
@@ -204,10 +205,10 @@ class Engine:
 
     def train_step(self, input_ids: torch.Tensor, labels: torch.Tensor) -> StepResult:
         """One update. input_ids, labels: int64 [globalBatch / data ranks, s], the rows of `mesh.data_rank`, on every
-        pipeline stage alike. Raises `NotFinite` on all ranks, with nothing updated, when loss or gradient is not finite.
+        pipeline stage alike. Raises `NotFinite` on all ranks, nothing updated, when loss or gradient is not finite.
         """
         started = time.perf_counter()
-        targets = self._backward(input_ids, labels)
+        targets = self.backward(input_ids, labels)
         pieces = self.pieces()
         with torch.no_grad(), self.trace.span("norm"):
             norm, sums = self.reduce(pieces)
@@ -232,13 +233,15 @@ class Engine:
         self._forget()
         self.step = step
         tokens = self.spec.batch.global_batch * self.spec.batch.sequence_length
+        main, mtp, indexer, balance = sums
         return StepResult(
-            step, loss, *sums, norm, rate, tokens, int(targets), time.perf_counter() - started,
-            loads, dict(self.trace.spans), memory,
+            step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
+            grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
+            seconds=time.perf_counter() - started, loads=loads, spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
-    def _backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
-        """Forward and backward of the whole batch; returns the number of target tokens of the global batch."""
+    def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
+        """Forward and backward of the whole batch, without an update; returns the target tokens of the global batch."""
         batch, trace = self.spec.batch, self.trace
         rows = batch.global_batch // self.spec.layout.data_ranks
         if tuple(input_ids.shape) != (rows, batch.sequence_length) or input_ids.shape != labels.shape:
@@ -318,7 +321,7 @@ class Engine:
         """Trainable parameters of the whole model whose gradient is missing or all zero after one backward of these
         rows, sorted; nothing is updated. "Full-parameter" means that this list is empty. Collective.
         """
-        self._backward(input_ids, labels)
+        self.backward(input_ids, labels)
         mine: dict[str, float] = {}
         for name, (parameter, _) in self.pieces().items():
             if parameter.requires_grad:

@@ -37,13 +37,13 @@ class MtpLayer(nn.Module):
             self.eh_proj = nn.Linear(2 * size, size, bias=False)
         else:
             self.e_proj, self.h_proj = (nn.Linear(size, size, bias=False) for _ in range(2))
-            self.hc_head = head
+            self.hc_head: Any = head
         self.layer = layer
 
     def forward(
         self, h: torch.Tensor, e: torch.Tensor, rows: torch.Tensor, **context: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """h [b, s, (streams,) d], the shifted embedding e [b, s, d] -> the next state, and the head's input [1, r, d] of `rows`."""
+        """h [b, s, (streams,) d], the shifted embedding e [b, s, d] -> the next state, and the head input [1, r, d]."""
         e, h = self.enorm(e), self.hnorm(h)
         h = self.eh_proj(torch.cat([e, h], -1)) if self.joined else self.e_proj(e).unsqueeze(2) + self.h_proj(h)
         h = first(self.layer(h, **context))
@@ -85,7 +85,7 @@ class Stage(nn.Module):
     def forward(
         self, x: torch.Tensor, input_ids: torch.Tensor | None = None, labels: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """x: token ids [b, s] on the first stage, hidden state elsewhere -> hidden state, or the loss [1] on the last."""
+        """x: token ids [b, s] on the first stage, state elsewhere -> the next state, or the loss [1] on the last."""
         assert input_ids is not None and labels is not None
         family = self.family
         h = family.spread(self.model.embed_tokens(x)) if self.first else x
@@ -211,7 +211,7 @@ class Family:
 
     def collapse(self, model: Any, h: torch.Tensor) -> torch.Tensor:
         """Last state -> what the head reads, [b, s, d]."""
-        return model.norm(h)  # type: ignore[no-any-return]
+        return model.norm(h)
 
     def state_shape(self, rows: int, length: int) -> tuple[int, ...]:
         """Shape of the hidden state between stages."""
@@ -285,7 +285,7 @@ class DeepseekV4(Family):
 
     def mtp_head(self, model: Any) -> nn.Module | None:
         """Each depth collapses the streams with weights of its own."""
-        return type(model.model.hc_head)(self.config)  # type: ignore[no-any-return]
+        return type(model.model.hc_head)(self.config)
 
     def mtp_input(self, model: Any, h: torch.Tensor) -> torch.Tensor:
         """The streams as the last layer left them."""
@@ -297,7 +297,7 @@ class DeepseekV4(Family):
 
     def collapse(self, model: Any, h: torch.Tensor) -> torch.Tensor:
         """Streams -> one state, normalised."""
-        return model.norm(model.hc_head(h))  # type: ignore[no-any-return]
+        return model.norm(model.hc_head(h))
 
     def state_shape(self, rows: int, length: int) -> tuple[int, ...]:
         """[b, s, streams, d]."""

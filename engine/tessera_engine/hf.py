@@ -1,8 +1,9 @@
-"""Hugging Face folders: names on disk, and streaming reads in which a rank touches only the bytes of its own pieces.
+"""Hugging Face folders: names on disk, and streaming reads in which a rank touches only bytes of its own pieces.
 
-Our logical names are those of the Hugging Face classes. On disk experts are one matrix each (`experts.7.up_proj.weight`)
-where the class has one fused tensor, and DeepSeek-V4 has names of its own. `disk_name` says what an export writes, which is
-what `save_pretrained` writes; reading also accepts the names DeepSeek publishes and fused tensors.
+Our logical names are those of the Hugging Face classes. On disk experts are one matrix each
+(`experts.7.up_proj.weight`) where the class has one fused tensor, and DeepSeek-V4 has names of its own. `disk_name`
+says what an export writes, which is what `save_pretrained` writes; reading also accepts
+the names DeepSeek publishes and fused tensors.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Folder:
             message = f"{name} is stored as {handle.get_dtype()}: convert the folder to bfloat16 first"
             raise EngineError("ENGINE_WEIGHTS_DTYPE", message, file=file, tensor=name)
         try:
-            return handle[start:stop]  # type: ignore[no-any-return]
+            return handle[start:stop]
         except (SafetensorError, OSError) as error:
             raise EngineError(
                 "ENGINE_WEIGHTS_DAMAGED", f"cannot read {name}: {error}", file=file, tensor=name

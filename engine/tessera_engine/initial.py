@@ -1,4 +1,4 @@
-"""Weights from nothing, equal in every layout: each tensor, and each expert of it, has a seed of its own by its name."""
+"""Weights from nothing, equal in every layout: each tensor, and each expert of it, has its own seed by its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def generator(seed: int, name: str, part: int = 0) -> torch.Generator:
 
 def kind_of(owner: nn.Module, leaf: str, shape: tuple[int, ...]) -> str:
     """ "normal", "ones" or "zeros": matrices are drawn, norms and scales start at one, biases and sinks at zero."""
-    if "Norm" in type(owner).__name__ and leaf == "weight" or leaf in ("scale", "hc_scale"):
+    if ("Norm" in type(owner).__name__ and leaf == "weight") or leaf in ("scale", "hc_scale"):
         return "ones"
     return "normal" if len(shape) > 1 and leaf != "position_bias" and not leaf.endswith("bias") else "zeros"
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tessera_engine import checkpoint, relocate
+from tessera_engine import checkpoint, parity, relocate
 from tessera_engine.control import meet
 from tessera_engine.data import PackedData
 from tessera_engine.engine import Engine, NotFinite, StepResult
@@ -33,7 +33,7 @@ class Loop:
         self.spec = spec = Spec.of(document)
         self.cursor, self.stop_asked, self.save_due, self.resumed = 0, False, False, False
         self.talks = bool(spec.telemetry.get("enabled", True))
-        config = read_config(spec.model.config)
+        self.config = config = read_config(spec.model.config)
         batch = spec.batch
         self.data = PackedData(spec.data.get("path", ""), batch.sequence_length, batch.global_batch, spec.seed)
         self.data.check_vocabulary(config.vocab_size)
@@ -47,6 +47,7 @@ class Loop:
         keep = int(spec.checkpoint.get("keep", 3))
         self.saver = checkpoint.Saver(Path(folder), keep, self.save_group) if folder else None
         self.every = int(spec.checkpoint.get("every", 0))
+        torch.manual_seed(spec.seed * 1_000_003 + self.rank)
         self.engine = Engine.build(spec, self.mesh, config, weights=False)
         self.saved_step = -1
 
@@ -85,7 +86,9 @@ class Loop:
         self.engine.resume({**manifest.facts, "step": manifest.step})
         if (rng := state.get(f"rng/{self.rank}")) is not None:
             torch.set_rng_state(rng)
-        self.cursor, self.saved_step, self.resumed = self._cursor_of(manifest), manifest.step, True
+        self.cursor, self.resumed = self._cursor_of(manifest), True
+        if path.parent.resolve() == self.saver.folder.resolve():
+            self.saved_step = manifest.step
         self.telemetry.step = manifest.step
         self._log("info", f"resumed from {path}", event="resumed", path=str(path), cursor=self.cursor)
         return True
@@ -104,6 +107,14 @@ class Loop:
 
     def _self_check(self) -> None:
         wanted = self.spec.self_check
+        if wanted.get("parity", True):
+            found = parity.check(self.spec, self.config, self.mesh)
+            if self.rank == 0:
+                fields = {"loss_relative": "lossRelative", "max_relative": "maxRelative"}
+                self.telemetry.send("parity", **{fields.get(n, n): v for n, v in found.__dict__.items()})
+            if not found.ok:
+                message = f"gradients of this layout differ from one process by {found.max_relative:.3g}"
+                raise EngineError("ENGINE_PARITY", message, tensor=found.worst, relative=found.max_relative)
         rows = self.data.batch(self.cursor, self.mesh.data_rank, self.spec.layout.data_ranks)
         if wanted.get("gradients", True):
             missing = self.engine.parameters_without_gradient(rows.input_ids, rows.labels)

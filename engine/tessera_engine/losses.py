@@ -34,14 +34,14 @@ def count_targets(labels: torch.Tensor, depth: int) -> torch.Tensor:
 
 
 def with_target(labels: torch.Tensor, ahead: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions in the flattened batch that have a target `ahead` tokens later, and those targets: both int64 [rows]."""
+    """Positions in the flattened batch with a target `ahead` tokens later, and those targets: both int64 [rows]."""
     targets = shifted(labels, ahead).reshape(-1)
     rows = (targets != IGNORE).nonzero().squeeze(1)
     return rows, targets[rows]
 
 
 def cross_entropy_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """logits [1, rows, vocabulary] -> sum of negative log-likelihoods in nats, in float32; 0 (gradient zeros) for no rows."""
+    """logits [1, rows, vocabulary] -> sum of negative log-likelihoods in nats, float32; 0 (gradient 0) for no rows."""
     return F.cross_entropy(logits.squeeze(0).float(), targets, reduction="sum")
 
 
@@ -82,5 +82,5 @@ def balance_sequences(gate: nn.Module, factor: float, trace: Trace) -> None:
 def _affinity(gate: Any, logits: torch.Tensor) -> torch.Tensor:
     """The router's scores [rows, experts] before any bias: its own function, V3's sigmoid, or softmax."""
     if hasattr(gate, "score_fn"):
-        return gate.score_fn(logits)  # type: ignore[no-any-return]
+        return gate.score_fn(logits)
     return logits.sigmoid() if hasattr(gate, "e_score_correction_bias") else logits.softmax(-1)

@@ -49,8 +49,13 @@ class Manifest:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest file's text."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        """The manifest file's text; `sha256` is that of the document without it."""
+        document = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps({**document, "sha256": _seal(document)}, indent=1, sort_keys=True) + "\n"
+
+
+def _seal(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def published(folder: Path) -> list[tuple[int, Path]]:
@@ -71,6 +76,8 @@ def read(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         content = json.loads(file.read_text())
+        if content.pop("sha256") != _seal(content):
+            raise ValueError("it does not match its own checksum")
         if content.pop("schema") != SCHEMA:
             raise ValueError("unknown schema")
         content["files"] = [File(**entry) for entry in content["files"]]
@@ -112,6 +119,14 @@ def damage(path: Path, expected: File) -> EngineError | None:
     return None
 
 
+def write_synced(path: Path, text: str) -> None:
+    """Writes a text file and waits until the disk has it."""
+    with open(path, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def sync_folder(path: Path) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(path, os.O_RDONLY)
@@ -124,10 +139,7 @@ def sync_folder(path: Path) -> None:
 def publish(folder: Path, manifest: Manifest) -> Path:
     """Writes the manifest into the temporary folder and renames it to its published name; returns that."""
     source, target = temporary(folder, manifest.step), folder / f"step-{manifest.step:08d}"
-    with open(source / MANIFEST, "w") as stream:
-        stream.write(manifest.to_json())
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_synced(source / MANIFEST, manifest.to_json())
     sync_folder(source)
     replaced = folder / f".{target.name}.old"
     if target.exists():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from tessera_engine.errors import EngineError
 from tessera_engine.spec import Layout
@@ -83,10 +84,17 @@ def build_mesh(layout: Layout, device: torch.device | None = None, timeout_secon
     same = {layout.ep: "ep", layout.efsdp: "efsdp", layout.data_ranks: "data"}
     groups["dense"] = groups[same[layout.dp_shard]] if layout.dp_shard in same else _group(shapes["dense"], rank)
     meshes = {name: _mesh_of(groups[name], device, rank) for name in shapes}
+    pp_rank, replicate_rank, efsdp_rank, ep_rank = at
     return Mesh(
-        layout, device, rank, *at, meshes["dense"], meshes["efsdp"],
+        layout, device, rank, pp_rank, replicate_rank, efsdp_rank, ep_rank, meshes["dense"], meshes["efsdp"],
         groups["pp"], groups["ep"], groups["replicate"], groups["data"],
     )  # fmt: skip
+
+
+def all_gather(out: torch.Tensor, part: torch.Tensor, group: dist.ProcessGroup) -> None:
+    """out[i] = `part` of the group's i-th rank; out is contiguous, [ranks, *part.shape] or any shape of that size."""
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(out.view(-1), part.contiguous().view(-1), group=group)
 
 
 def _group(members: torch.Tensor, rank: int) -> dist.ProcessGroup | None:
@@ -101,13 +109,17 @@ def _group(members: torch.Tensor, rank: int) -> dist.ProcessGroup | None:
 
 def _mesh_of(group: dist.ProcessGroup | None, device: torch.device, rank: int) -> DeviceMesh:
     if group is None:
-        return _alone(device, rank)
+        group = dist.group.WORLD if dist.get_world_size() == 1 else _myself(rank)
     return DeviceMesh.from_group(group, device.type)
 
 
-def _alone(device: torch.device, rank: int) -> DeviceMesh:
-    """A mesh of this rank only. Its group is made without the other ranks."""
-    if dist.get_world_size() == 1:
-        return init_device_mesh(device.type, (1,))
-    group = dist.new_group([rank], use_local_synchronization=True)
-    return DeviceMesh.from_group(group, device.type)
+@lru_cache(maxsize=1)
+def _myself(rank: int) -> dist.ProcessGroup:
+    """The group of this rank only, made without the others."""
+    return dist.new_group([rank], use_local_synchronization=True)
+
+
+def alone(mesh: Mesh) -> Mesh:
+    """A mesh on which this rank is the whole world."""
+    mine = _mesh_of(None, mesh.device, mesh.rank)
+    return Mesh(Layout(), mesh.device, mesh.rank, 0, 0, 0, 0, mine, mine, None, None, None, None)

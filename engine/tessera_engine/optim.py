@@ -1,7 +1,7 @@
 """AdamW on local shards, the learning-rate curve, the gradient norm, and the bias that balances experts.
 
-The optimizer state has the geometry of the parameter it belongs to, so a moved expert takes its moments along as slices,
-and a checkpoint saves all of them alike. Weight decay spares tensors of one dimension (norms, biases, sinks).
+The optimizer state has the geometry of its parameter, so a moved expert takes its moments along as slices, and a
+checkpoint saves all of them alike. Weight decay spares tensors of one dimension (norms, biases, sinks).
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import math
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.optim.adamw import adamw
 
-from tessera_engine.mesh import Mesh
+from tessera_engine.mesh import Mesh, all_gather
 from tessera_engine.parallel import local_of
 from tessera_engine.pieces import Piece
 from tessera_engine.spec import Optimizer
@@ -24,7 +23,7 @@ Pieces = dict[str, tuple[nn.Parameter, Piece]]
 
 
 def learning_rate(spec: Optimizer, steps: int, step: int) -> float:
-    """Rate of step 1, 2, ... `steps`: linear warm-up, then a cosine from the peak to `min_ratio` of it at the last step.
+    """Rate of step 1 ... `steps`: linear warm-up, then a cosine from the peak to `min_ratio` of it at the last step.
 
     >>> learning_rate(Optimizer(1.0, warmup_steps=2, min_ratio=0.0), 4, 1)
     0.5
@@ -114,7 +113,7 @@ def reduce_norms(local: torch.Tensor, extra: torch.Tensor, mesh: Mesh) -> tuple[
     both = torch.cat([local, extra])
     if mesh.data_group is not None:
         rows = both.new_empty((layout.data_ranks, both.numel()))
-        dist.all_gather_into_tensor(rows.view(-1), both, group=mesh.data_group)
+        all_gather(rows, both, mesh.data_group)
         table = rows.view(layout.dp_replicate, layout.efsdp, layout.ep, -1)
         norms = table[mesh.replicate_rank, ..., : local.numel()].sum(1).sum(0)
         extra = table[..., local.numel() :].sum(2).sum(1).sum(0)
@@ -123,7 +122,7 @@ def reduce_norms(local: torch.Tensor, extra: torch.Tensor, mesh: Mesh) -> tuple[
     totals = torch.cat([norms.sum().view(1), extra])
     if mesh.pp_group is not None:
         stages = totals.new_empty((layout.pp, totals.numel()))
-        dist.all_gather_into_tensor(stages.view(-1), totals, group=mesh.pp_group)
+        all_gather(stages, totals, mesh.pp_group)
         totals = stages.sum(0)
     squared, *sums = totals.tolist()
     return math.sqrt(squared) if squared >= 0 else math.nan, sums

@@ -1,11 +1,11 @@
 """Parallelism applied to a stage from outside: FSDP2, expert sharding, pipeline schedules, ordered reductions.
 
-Dense tensors are sharded over all `dpShard` ranks on dim 0. Experts: a rank keeps only its slots (dim 0, no communication
-of weights over EP) and shares them over its `efsdp` ranks on dim 1, so an expert moves as one slice per rank.
+Dense tensors are sharded over all `dpShard` ranks on dim 0. Experts: a rank keeps only its slots (dim 0, no traffic of
+weights over EP) and shares them over its `efsdp` ranks on dim 1, so an expert moves as one slice per rank.
 
 Gradients are plain sums: every loss term is divided by a global count, and gloo refuses FSDP's pre-multiplied sum.
-Deterministic runs reduce by all-to-all and then add in rank order, so the bits of an element do not depend on where in a
-buffer it lies (a ring would start each chunk at another rank); on gloo this is also half the traffic of its own
+Deterministic runs reduce by all-to-all and then add in rank order, so the bits of an element do not depend on where in
+a buffer it lies (a ring would start each chunk at another rank); on gloo this is also half the traffic of its own
 reduce-scatter.
 
 Zero-bubble schedules are not offered: with per-layer FSDP2 they lose gradients in silence.
@@ -26,7 +26,7 @@ from torch.distributed.tensor import Shard
 
 from tessera_engine.dispatch import Dispatcher
 from tessera_engine.families import Family, Stage
-from tessera_engine.mesh import Mesh
+from tessera_engine.mesh import Mesh, all_gather
 from tessera_engine.pieces import Block, Piece
 from tessera_engine.spec import Spec
 
@@ -66,7 +66,7 @@ def ordered_all_reduce(group: dist.ProcessGroup) -> Callable[[torch.Tensor], Non
 
     def reduce(tensor: torch.Tensor) -> None:
         parts = tensor.new_empty((group.size(), tensor.numel()))
-        dist.all_gather_into_tensor(parts.view(-1), tensor.contiguous().view(-1), group=group)
+        all_gather(parts, tensor, group)
         add_in_order(tensor.view(-1), parts)
 
     return reduce
@@ -133,7 +133,7 @@ def _restore_rotary(stage: nn.Module, config: Any) -> None:
 
 def local_of(tensor: Any) -> torch.Tensor:
     """The local part of a DTensor, or the tensor itself."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def pieces_of(stage: Stage, mesh: Mesh) -> dict[str, tuple[nn.Parameter, Piece]]:

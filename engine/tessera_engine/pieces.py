@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a logical tensor: where it starts there, its sizes, and its slot of the local tensor (None: all of it)."""
+    """A part of a logical tensor: where it starts there, its sizes, its slot of the local tensor (None: all of it)."""
 
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]

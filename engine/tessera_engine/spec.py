@@ -7,6 +7,7 @@ JSON names are camelCase and become snake_case here; an unknown key, a wrong typ
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from dataclasses import dataclass, field
@@ -179,7 +180,7 @@ def stage_split(layout: Layout, layers: int) -> tuple[tuple[int, ...], ...]:
     count = layout.pp * layout.vpp
     if layout.stages is None:
         cuts = [-(-layers * i // count) for i in range(count + 1)]
-        return tuple(tuple(range(a, b)) for a, b in zip(cuts, cuts[1:], strict=False))
+        return tuple(tuple(range(a, b)) for a, b in itertools.pairwise(cuts))
     if [i for stage in layout.stages for i in stage] != list(range(layers)):
         raise EngineError("ENGINE_LAYOUT", f"layout.stages does not list layers 0..{layers - 1} once, in order")
     return layout.stages

@@ -42,8 +42,11 @@ def failure_of(error: BaseException) -> tuple[dict[str, Any], int]:
     if isinstance(error, EngineError):
         return {**error.describe(), "traceback": trace}, error.exit_code
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
-        return {"code": "ENGINE_PEER_LOST", "message": text, "traceback": trace}, 1
+    cause: BaseException | None = error  # a pipeline schedule wraps what its stages raise
+    while cause is not None:
+        if isinstance(cause, RuntimeError) and any(sign in str(cause) for sign in PEER_LOST):
+            return {"code": "ENGINE_PEER_LOST", "message": str(cause), "traceback": trace}, 1
+        cause = cause.__cause__
     return {"code": "ENGINE_CRASH", "message": text, "traceback": trace}, 1
 
 

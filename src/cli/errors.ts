@@ -1,6 +1,12 @@
 import { catalog, EXIT } from "../base/index.ts";
 
+/** Failures that verbs meet before their own work starts. */
 export const cliFail = catalog({
+  CLI_FILE: {
+    exit: EXIT.usage,
+    message: { en: "cannot read {file}: {why}", zh: "無法讀取 {file}：{why}" },
+    next: { en: "check the path and its rights: ls -l {file}", zh: "請檢查路徑與權限：ls -l {file}" },
+  },
   EVAL_OPTION: {
     exit: EXIT.usage,
     message: { en: "{option} is needed", zh: "需要 {option}" },
@@ -13,10 +19,5 @@ export const cliFail = catalog({
     exit: EXIT.usage,
     message: { en: "there is no folder {path}", zh: "沒有資料夾 {path}" },
     next: { en: "give the folder that holds test.jsonl", zh: "請給出含 test.jsonl 的資料夾" },
-  },
-  REPORT_FOLDER: {
-    exit: EXIT.usage,
-    message: { en: "{path} is not a run folder: it has no journal", zh: "{path} 不是任務資料夾：沒有日誌" },
-    next: { en: "tessera ps", zh: "tessera ps" },
   },
 });

@@ -77,8 +77,8 @@ export function decodeTensors(
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(own)) {
     const width = WIDTH[dtype];
     if (width === undefined) throw damaged(`dtype ${dtype}`);
-    // A copy, because typed arrays need an aligned start.
-    const raw = payload.slice(offsets[0], offsets[1]);
+    // A copy, because typed arrays need an aligned start (and a Buffer's slice is only a view).
+    const raw = new Uint8Array(payload.subarray(offsets[0], offsets[1]));
     if (raw.length !== width * shape.reduce((product, each) => product * each, 1))
       throw damaged(`size of ${name}`);
     if (dtype === "I32")

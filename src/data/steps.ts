@@ -51,8 +51,8 @@ export async function runStep(
   const folder = join(root, name);
   if (existsSync(folder)) return { folder, manifest: verifyStep(folder), reused: true };
   const { files, counts, reasons = {} } = await work();
-  const hidden = join(root, `.${name}.tmp`);
-  rmSync(hidden, { recursive: true, force: true });
+  sweep(root);
+  const hidden = join(root, `.${name}.${process.pid}.tmp`);
   mkdirSync(hidden, { recursive: true });
   const listed = Object.entries(files)
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -73,9 +73,36 @@ export async function runStep(
     content: hashJson(listed),
   };
   writeFileAtomic(join(hidden, "manifest.json"), `${JSON.stringify(manifest, null, 1)}\n`);
-  renameSync(hidden, folder);
+  try {
+    renameSync(hidden, folder);
+  } catch (cause) {
+    // Another process was faster with the same step: then its folder has the same content.
+    rmSync(hidden, { recursive: true, force: true });
+    if (!existsSync(folder)) throw cause;
+    return { folder, manifest: verifyStep(folder), reused: true };
+  }
   syncFolder(root);
   return { folder, manifest, reused: false };
+}
+
+/** Removes what killed processes left half-written; a living one's work is let be. */
+function sweep(root: string): void {
+  if (!existsSync(root)) return;
+  for (const entry of readdirSync(root)) {
+    const pid = /^\..+\.(\d+)\.tmp$/.exec(entry)?.[1];
+    if (pid !== undefined && (Number(pid) === process.pid || !alive(Number(pid)))) {
+      rmSync(join(root, entry), { recursive: true, force: true });
+    }
+  }
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 /** The manifest of a finished step whose files are all as they were written; throws DATA_STEP with the folder to delete. */

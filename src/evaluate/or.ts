@@ -1,6 +1,4 @@
-import { AnswerChecker } from "../domains/or/check.ts";
-import { FAMILIES, promptOf } from "../domains/or/index.ts";
-import type { PoolOptions } from "../domains/or/pool.ts";
+import { AnswerChecker, FAMILIES, type PoolOptions, promptOf } from "../domains/or/index.ts";
 import type { Text } from "../base/index.ts";
 import { numberField, readJsonl, textField } from "./jsonl.ts";
 import type { Checker, Item } from "./types.ts";

@@ -1,10 +1,27 @@
 /** Loads, bounds, placements, migrations, co-activation: pure, for Node and the browser. */
-export { type Bound, type BoundKind } from "./bound.ts";
+export type { Bound, BoundKind } from "./bound.ts";
+export { groupByCoactivation, type GroupingOptions } from "./coactivation.ts";
+export { type CostModel, moveSeconds, type Traffic, trafficOf } from "./cost.ts";
+export { type ControllerOptions, type Decision, decide, type RelocateCommand } from "./decide.ts";
+export { type LayerDigest, LoadMonitor, type StepDigest } from "./digest.ts";
+export { type Forecaster, forecastLayer, type LayerForecast } from "./forecast.ts";
+export { hashLoads, sampleRankLoads, type Scan, windowLoads } from "./foresight.ts";
+export { placeOnNodes } from "./grouped.ts";
+export { guardMemory, type GuardRequest, type GuardVerdict, type Remedy } from "./guard.ts";
 export { layerBound } from "./layer-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
+export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";
 export { layerMoves, matchRanks, type Move, placementMoves } from "./moves.ts";
 export { noiseFloor, overDispersion } from "./noise.ts";
+export { type Packing, packSamples } from "./pack-samples.ts";
 export { type LayerResult, plan, type PlanOptions } from "./plan.ts";
+export {
+  type EplbMaps,
+  eplbMaps,
+  type PlacementJson,
+  placementJson,
+  readPlacement,
+} from "./placement-json.ts";
 export {
   checkPlacement,
   copyCounts,
@@ -14,4 +31,31 @@ export {
   type Placement,
   startPlacement,
 } from "./placement.ts";
+export { meanLoads, readLoads } from "./read-loads.ts";
+export {
+  expected,
+  type Forecast,
+  type LayerDecision,
+  type Rebalance,
+  rebalance,
+  type RebalanceOptions,
+} from "./rebalance.ts";
 export { makeShape, type Shape, type ShapeRequest, slotsOf } from "./shape.ts";
+export { type SplitBound, splitBound } from "./split-bound.ts";
+export {
+  drift,
+  type HistoryRecipe,
+  makeUpHistory,
+  makeUpLoads,
+  makeUpTrace,
+  type Skew,
+} from "./synthetic.ts";
+export {
+  distinctNodes,
+  makeTrace,
+  nodeMaxOverMean,
+  remoteNodes,
+  sliceTrace,
+  type Trace,
+  traceLoads,
+} from "./trace.ts";

@@ -33,12 +33,17 @@ export function migrateLayer(
     return migrate(bins, slots, loads, target, mostTransfers, shape.nodeOf);
   }
   const perNode = shape.ranks / shape.nodes;
-  const parts = Array.from({ length: shape.nodes }, (_, node) => {
-    const bins = binsOf(shape, node * perNode, perNode, shape.experts);
-    const from = shape.slotStart[node * perNode] as number;
-    const part = slots.subarray(from, from + bins.total);
-    return migrate(bins, part, loads, target, mostTransfers, new Int32Array(perNode));
-  });
+  const run = (goal: number): LayerMigration[] =>
+    Array.from({ length: shape.nodes }, (_, node) => {
+      const bins = binsOf(shape, node * perNode, perNode, shape.experts);
+      const from = shape.slotStart[node * perNode] as number;
+      const part = slots.subarray(from, from + bins.total);
+      part.set(current.subarray(from, from + bins.total));
+      return migrate(bins, part, loads, goal, mostTransfers, new Int32Array(perNode));
+    });
+  // A node that can be faster than the slowest one need not be: what it would move wins nothing.
+  const floor = Math.max(...run(target).map((part) => part.time));
+  const parts = run(Math.max(target, floor));
   return { slots, time: Math.max(...parts.map((part) => part.time)), curve: mergeCurves(parts) };
 }
 
@@ -194,7 +199,6 @@ function exchangeChange(
   const need = loadR - target * speedR;
   // A partner over the network has to fit better by this much to be preferred to one on the same node.
   const far = 0.002 * target * speedR;
-  const copies = bins.total > bins.experts;
   let fit = Number.POSITIVE_INFINITY;
   let help = time * (1 - 1e-9);
   let snug: Change | undefined;
@@ -218,7 +222,7 @@ function exchangeChange(
         const timeQ = (loadQ + moved) / speedQ;
         const slower = timeR > timeQ ? timeR : timeQ;
         if (!complete && slower >= help) continue;
-        if (copies && (holds(bins, slots, q, e) || holds(bins, slots, r, f))) continue;
+        if (holds(bins, slots, q, e) || holds(bins, slots, r, f)) continue;
         if (complete) {
           fit = moved - need + penalty;
           snug = { kind: "exchange", a, b, q };
@@ -250,7 +254,6 @@ function copyChange(
   holders: readonly (readonly number[])[],
   rankOf: Int32Array,
 ): Change | undefined {
-  if (bins.total === bins.experts) return undefined;
   let best = complete ? target * (1 + 1e-12) : time * (1 - 1e-9);
   let found: Change | undefined;
   const spares: number[] = [];

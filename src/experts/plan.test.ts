@@ -62,7 +62,7 @@ const loadHighs = createRequire(import.meta.url)("highs") as () => Promise<impor
 test("the enumeration agrees with a mixed-integer solver", async () => {
   const solver = await loadHighs();
   const random = new Random(11);
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < 2; i++) {
     const ranks = 3;
     const experts = 9;
     const w = Array.from({ length: experts }, () => random.int(1, 99));
@@ -142,9 +142,9 @@ test("any small layer: bound <= optimum <= plan, the plan keeps the rules, and i
         expect(time).toBeLessThanOrEqual(optimum * 1.05);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 80 },
   );
-});
+}, 120_000);
 
 test("any plan of any size keeps the rules and is the same twice", () => {
   fc.assert(

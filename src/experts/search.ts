@@ -28,6 +28,7 @@ export function searchHarder(
   const bins = packer.bins;
   const best = { slots, time };
   if (bins.total > bins.experts) cutCopies(packer, memory, loads, best, bound, goal);
+  if (best.time > goal && bins.total > bins.experts) tryAllCopies(packer, loads, best, goal);
   if (best.time > goal) restart(packer, loads, best, bound, goal);
   return best.time;
 }
@@ -78,6 +79,44 @@ function cutCopies(
   for (const { cut } of first.slice(0, MOST_REFINED)) if (refined(cut)) return;
 }
 
+/** Most ways to share out spare copies that are all tried. */
+const MOST_WAYS = 2000;
+
+/** Small layers: every number of copies whose shares are below the best time so far, each packed and refined. */
+function tryAllCopies(packer: Packer, loads: Float64Array, best: Best, goal: number): void {
+  const { bins } = packer;
+  const top = Math.max(...bins.speed);
+  const least = Array.from(loads, (w) => Math.max(1, Math.ceil(w / (best.time * top) - 1e-9)));
+  const spare = bins.total - least.reduce((sum, c) => sum + c, 0);
+  let ways = 1;
+  for (let i = 1; i <= spare && ways <= MOST_WAYS; i++) ways = (ways * (bins.experts - 1 + i)) / i;
+  if (spare < 0 || ways > MOST_WAYS) return;
+  const counts = Int32Array.from(least);
+  const trial = new Int32Array(bins.total);
+  const load = new Float64Array(bins.ranks);
+  const share = (e: number, left: number): void => {
+    if (best.time <= goal) return;
+    if (e === bins.experts - 1) {
+      counts[e] = (least[e] as number) + left;
+      if ((counts[e] as number) > bins.ranks) return;
+      packer.packCounts(loads, counts, trial);
+      rankLoads(bins, packer.share, trial, load);
+      const time = exchange(bins, packer.share, trial, load, goal, 4 * bins.total);
+      if (time < best.time) {
+        best.time = time;
+        best.slots.set(trial);
+      }
+      return;
+    }
+    for (let more = 0; more <= left && (least[e] as number) + more <= bins.ranks; more++) {
+      counts[e] = (least[e] as number) + more;
+      share(e + 1, left - more);
+    }
+    counts[e] = least[e] as number;
+  };
+  share(0, spare);
+}
+
 /** Least copies that keep every share at or below `most`, the spare ones on the lightest experts; undefined if too many. */
 function countsFor(
   bins: Bins,
@@ -107,7 +146,7 @@ function countsFor(
 function restart(packer: Packer, loads: Float64Array, best: Best, bound: number, goal: number): void {
   const { bins } = packer;
   const random = new Random(bins.total * 31 + bins.ranks);
-  const kicks = Math.min(4000, Math.round(600_000 / bins.total ** 2) * 4);
+  const kicks = Math.min(600, Math.round(600_000 / bins.total ** 2) * 4);
   const copies = bins.total > bins.experts;
   const counts = countsOf(bins, best.slots);
   const share = new Float64Array(bins.experts);

@@ -43,3 +43,88 @@ export function drift(loads: Loads, change: number, seed: number): Loads {
     values: loads.values.map((value) => Math.max(0, Math.round(value * (1 + change * random.normal())))),
   };
 }
+
+export type TraceRecipe = {
+  readonly experts: number;
+  readonly k: number;
+  readonly tokens: number;
+  /** Blocks of experts that like to be chosen together; they are scattered over the expert ids. */
+  readonly blocks: number;
+  /** Chance that a choice stays in the token's block: 0 no structure, 1 all. */
+  readonly cohesion: number;
+  /** Skew of the experts' popularity (log-normal). */
+  readonly cv: number;
+  readonly seed: number;
+};
+
+/** Seeded choices of tokens with block structure: a token draws a block by popularity, then its k different experts. */
+export function makeUpTrace(recipe: TraceRecipe): { chosen: Int32Array; k: number; experts: number } {
+  const { experts, k, tokens, blocks } = recipe;
+  const random = new Random(recipe.seed);
+  const ids = random.shuffle(Array.from({ length: experts }, (_, e) => e));
+  const weight = logNormal(experts, recipe.cv, random);
+  const size = experts / blocks;
+  const members = Array.from({ length: blocks }, (_, b) =>
+    ids.slice(Math.floor(b * size), Math.floor((b + 1) * size)),
+  );
+  const drawFrom = (items: readonly number[]) => {
+    const sums: number[] = [];
+    let all = 0;
+    for (const e of items) sums.push((all += weight[e] as number));
+    return () => {
+      const at = random.next() * all;
+      let low = 0;
+      for (let high = sums.length - 1; low < high; ) {
+        const middle = (low + high) >> 1;
+        if ((sums[middle] as number) > at) high = middle;
+        else low = middle + 1;
+      }
+      return items[low] as number;
+    };
+  };
+  const any = drawFrom(ids);
+  const inBlock = members.map(drawFrom);
+  const blockOf = new Int32Array(experts);
+  members.forEach((block, b) => {
+    for (const e of block) blockOf[e] = b;
+  });
+  const chosen = new Int32Array(tokens * k);
+  for (let t = 0; t < tokens; t++) {
+    const draw = inBlock[blockOf[any()] as number] as () => number;
+    const own = new Set<number>();
+    for (let tries = 0; own.size < k; tries++)
+      own.add(random.next() < recipe.cohesion && tries < 200 ? draw() : any());
+    chosen.set([...own], t * k);
+  }
+  return { chosen, k, experts };
+}
+
+export type HistoryRecipe = {
+  readonly layers: number;
+  readonly experts: number;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly skew: Skew;
+  /** Lag-1 correlation of the slowly changing part (AR(1) in the logarithm), and its size. */
+  readonly keep: number;
+  readonly wander: number;
+  /** Over-dispersion of a step's counts: 1 is independent tokens. */
+  readonly overDispersion: number;
+  readonly seed: number;
+};
+
+/** Seeded loads of consecutive steps: persistent skew x AR(1) drift, with counting noise of the given over-dispersion. */
+export function makeUpHistory(recipe: HistoryRecipe): Loads[] {
+  const random = new Random(recipe.seed);
+  const base = makeUpLoads(recipe.layers, recipe.experts, recipe.skew, random.uint32(), recipe.tokens);
+  const state = Float64Array.from(base.values, () => recipe.wander * random.normal());
+  const step = recipe.wander * Math.sqrt(1 - recipe.keep ** 2);
+  return Array.from({ length: recipe.steps }, () => {
+    const values = base.values.map((value, i) => {
+      state[i] = recipe.keep * (state[i] as number) + step * random.normal();
+      const mean = value * Math.exp(state[i] as number);
+      return Math.max(0, Math.round(mean + Math.sqrt(mean * recipe.overDispersion) * random.normal()));
+    });
+    return { ...base, values };
+  });
+}

@@ -20,6 +20,8 @@ export type GroupedOptions = Partial<
     /** Gate folded into q_proj (twice the rows), a separate projection per head, or none. */
     gate: "none" | "query" | "head";
     sinks: boolean;
+    /** q, k and v in one tensor, `qkv_proj`. */
+    fused: boolean;
     /** Values are the keys: no v_proj. */
     sharedValue: boolean;
     extra: readonly Weight[];
@@ -40,12 +42,18 @@ export function grouped(
   const gate = o.gate ?? "none";
   const normKind = o.queryKeyNorm ?? "none";
   const queryRows = heads * headDim * (gate === "query" ? 2 : 1);
+  const parts = [queryRows, keyValueHeads * headDim, keyValueHeads * valueDim] as const;
+  const inputs = o.fused
+    ? column(`${p}qkv_proj`, parts[0] + parts[1] + parts[2], hidden, "attention", { bias, segments: parts })
+    : [
+        ...column(`${p}q_proj`, parts[0], hidden, "attention", { bias, units: heads }),
+        ...column(`${p}k_proj`, parts[1], hidden, "attention", { bias, units: keyValueHeads }),
+        ...(o.sharedValue
+          ? []
+          : column(`${p}v_proj`, parts[2], hidden, "attention", { bias, units: keyValueHeads })),
+      ];
   const weights: Weight[] = [
-    ...column(`${p}q_proj`, queryRows, hidden, "attention", { bias, units: heads }),
-    ...column(`${p}k_proj`, keyValueHeads * headDim, hidden, "attention", { bias, units: keyValueHeads }),
-    ...(o.sharedValue
-      ? []
-      : column(`${p}v_proj`, keyValueHeads * valueDim, hidden, "attention", { bias, units: keyValueHeads })),
+    ...inputs,
     ...row(`${p}o_proj`, hidden, heads * valueDim, "attention", { bias: o.outBias ?? false, units: heads }),
   ];
   if (normKind !== "none") {
@@ -168,8 +176,8 @@ export function compressed(hidden: number, spec: Omit<CompressedAttention, "kind
 
 type LinearShape = Omit<LinearAttention, "kind" | "flavour" | "chunk"> & { chunk?: number };
 
-/** Gated DeltaNet of Qwen3-Next and Qwen3.5. */
-export function gatedDelta(hidden: number, s: LinearShape): Sublayer {
+/** Gated DeltaNet of Qwen3.5; Qwen3-Next has its input projections `joined` into two. */
+export function gatedDelta(hidden: number, s: LinearShape, joined = false): Sublayer {
   const p = "linear_attn.";
   const keys = s.keyHeads * s.keyDim;
   const values = s.valueHeads * s.valueDim;
@@ -182,10 +190,18 @@ export function gatedDelta(hidden: number, s: LinearShape): Sublayer {
     convolution(`${p}conv1d.weight`, qkv, s.convolution, parts),
     vector(`${p}norm.weight`, [s.valueDim], m),
     ...row(`${p}out_proj`, hidden, values, m, { units: s.valueHeads }),
-    ...column(`${p}in_proj_qkv`, qkv, hidden, m, { segments: parts }),
-    ...column(`${p}in_proj_z`, values, hidden, m, { units: s.valueHeads }),
-    ...column(`${p}in_proj_b`, s.valueHeads, hidden, m, { units: s.valueHeads }),
-    ...column(`${p}in_proj_a`, s.valueHeads, hidden, m, { units: s.valueHeads }),
+    ...(joined
+      ? [
+          // Interleaved by key head, so that any cut by key heads is a cut of all four parts.
+          ...column(`${p}in_proj_qkvz`, qkv + values, hidden, m, { units: s.keyHeads }),
+          ...column(`${p}in_proj_ba`, 2 * s.valueHeads, hidden, m, { units: s.keyHeads }),
+        ]
+      : [
+          ...column(`${p}in_proj_qkv`, qkv, hidden, m, { segments: parts }),
+          ...column(`${p}in_proj_z`, values, hidden, m, { units: s.valueHeads }),
+          ...column(`${p}in_proj_b`, s.valueHeads, hidden, m, { units: s.valueHeads }),
+          ...column(`${p}in_proj_a`, s.valueHeads, hidden, m, { units: s.valueHeads }),
+        ]),
   ];
   return { role: "attention", spec: { kind: "linear", flavour: "gatedDelta", chunk: 64, ...s }, weights };
 }

@@ -53,6 +53,7 @@ export type MoeOptions = {
   /** Tokens are projected to this width before dispatch and back after. */
   readonly latent?: { readonly size: number; readonly into: string; readonly out: string };
   readonly zeroExperts?: number;
+  readonly groups?: { readonly count: number; readonly chosen: number };
   readonly hash?: { readonly name: string; readonly vocabulary: number };
   readonly extra?: readonly Weight[];
   /** Where the expert tensors live, if not under the prefix. */
@@ -121,6 +122,7 @@ export function moe(
     expertHidden: inner,
     sharedWidth: o.shared?.width ?? 0,
     zeroExperts: zero,
+    groups: o.groups ?? null,
     hashRouted: o.hash !== undefined,
   };
   return { role: "feedForward", spec, weights };

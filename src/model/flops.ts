@@ -69,7 +69,7 @@ function indexerMacs(indexer: Indexer | null, sequence: number): number {
 }
 
 /** How often a token uses each element of a weight as a multiplication. */
-export function useShare(weight: Weight, moe: MoeFeedForward | undefined): number {
+function useShare(weight: Weight, moe: MoeFeedForward | undefined): number {
   if (weight.use === "lookup" || weight.use === "vector") return 0;
   if (weight.cut.kind !== "expert" || moe === undefined) return 1;
   return moe.topK / (moe.experts + moe.zeroExperts);

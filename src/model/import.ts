@@ -57,6 +57,7 @@ function read(config: unknown, options: ImportOptions): Model {
     name: options.name ?? fields.text("_name_or_path") ?? type,
     modelType: inner ? outerType : type,
     streams: 1,
+    mixingRounds: 0,
     ...parts,
     maxSequence: fields.countOr(4096, "max_position_embeddings"),
     storage: storageOf(new Fields({ ...record, ...quantization(config, record) }, type, options)),

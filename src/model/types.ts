@@ -152,6 +152,8 @@ export type MoeFeedForward = {
   readonly sharedWidth: number;
   /** Choices of identity ("zero") experts beside the real ones (LongCat). */
   readonly zeroExperts: number;
+  /** Experts are scored in groups and chosen inside the best ones (DeepSeek-V3); null: among all. */
+  readonly groups: { readonly count: number; readonly chosen: number } | null;
   /** The layer looks the expert up by token id instead of scoring. */
   readonly hashRouted: boolean;
 };
@@ -192,6 +194,8 @@ export type Model = {
   readonly maxSequence: number;
   /** Parallel residual streams (DeepSeek-V4: 4). The tensor between layers is `streams * hidden` wide. */
   readonly streams: number;
+  /** Rounds of normalising the mixing matrix of the streams; 0 without streams. */
+  readonly mixingRounds: number;
   /** Input embedding and output head are one tensor. */
   readonly tied: boolean;
   readonly embedding: Block;

@@ -1,6 +1,6 @@
-import { catalog, EXIT } from "../base/index.ts";
+import { catalog, type ErrorCatalog, EXIT } from "../base/index.ts";
 
-export const fail = catalog({
+const entries = {
   RUN_JOURNAL: {
     exit: EXIT.environment,
     message: { en: "cannot write the journal {path}: {why}", zh: "無法寫入日誌 {path}：{why}" },
@@ -161,6 +161,10 @@ export const fail = catalog({
     message: { en: "the run failed: {why}", zh: "任務失敗：{why}" },
     next: { en: "tessera logs {run}", zh: "tessera logs {run}" },
   },
-});
+} satisfies ErrorCatalog;
 
-export type RunErrorCode = Parameters<typeof fail>[0];
+export const fail = catalog(entries);
+export type RunErrorCode = keyof typeof entries;
+
+/** True for a code of this catalog: verdicts of phases may carry others'. */
+export const isRunError = (code: string): code is RunErrorCode => Object.hasOwn(entries, code);

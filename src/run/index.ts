@@ -4,7 +4,7 @@ export type { AgentFile } from "./agent/config.ts";
 export type { ZygoteCommand } from "./agent/zygote.ts";
 export * from "./controller/index.ts";
 export * from "./engine/index.ts";
-export { fail as runError, type RunErrorCode } from "./errors.ts";
+export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";
 export * from "./journal/index.ts";
 export * from "./launcher/index.ts";
 export { paths } from "./paths.ts";

@@ -158,13 +158,13 @@ test("an engine that does not start is told with its own words", async () => {
 
 test("a stop saves, and the run goes on later", async () => {
   place = new Place();
-  let controller: Controller;
+
   const options = place.options({
     onProgress: (progress) => {
       if (progress.done === 17) controller.stop(false);
     },
   });
-  controller = Controller.open(options);
+  const controller: Controller = Controller.open(options);
   const end = await controller.run();
   expect(end).toMatchObject({ outcome: "stopped", verdict: { code: "RUN_STOPPED" } });
   const at = place.final().step;
@@ -178,14 +178,14 @@ test("a stop saves, and the run goes on later", async () => {
 test("a stop that ranks do not hear, then now", async () => {
   place = new Place();
   place.fake({ deafToStop: true });
-  let controller: Controller;
+
   const options = place.options({
     onProgress: (progress) => {
       if (progress.done === 11) controller.stop(false);
       if (progress.done === 14) controller.stop(true);
     },
   });
-  controller = Controller.open(options);
+  const controller: Controller = Controller.open(options);
   const end = await controller.run();
   expect(end.outcome).toBe("stopped");
   expect(place.final().step).toBe(10);

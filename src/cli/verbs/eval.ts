@@ -3,8 +3,7 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
 import { EXIT, type ExitCode, formatCount } from "../../base/index.ts";
-import { type B4oOutcome, solveB4o } from "../../domains/or/b4o.ts";
-import { MARKS } from "../../domains/or/index.ts";
+import { type B4oOutcome, MARKS, solveB4o } from "../../domains/or/index.ts";
 import {
   DEFAULT_POLICY,
   type Evaluation,

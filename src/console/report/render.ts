@@ -5,7 +5,7 @@ import { dataSection } from "./sections/data.ts";
 import { effectSection } from "./sections/effect.ts";
 import { examplesSection, pageExamples } from "./sections/examples.ts";
 import { expertsSection } from "./sections/experts.ts";
-import { headline } from "./sections/headline.ts";
+import { headline, topBar } from "./sections/headline.ts";
 import { memorySection } from "./sections/memory.ts";
 import { askedSection, lineageSection } from "./sections/origin.ts";
 import { timelineSection } from "./sections/timeline.ts";
@@ -40,8 +40,9 @@ export function renderReport(input: ReportInput, lang: Lang = "en"): string {
 <style>${STYLE}</style>
 </head>
 <body>
-${headline(input)}
+${topBar()}
 <main>
+${headline(input)}
 ${effectSection(input)}
 ${examplesSection(input)}
 ${askedSection(input)}

@@ -48,7 +48,7 @@ section{display:grid;grid-template-columns:208px minmax(0,1fr);gap:0 36px;paddin
 section>header{align-self:start}
 h2{font-size:1.25rem;font-weight:650;letter-spacing:-.01em;line-height:1.3}
 .lead{margin-top:9px;font-size:.875rem;color:var(--quiet);line-height:1.55}
-h3{font-size:1rem;font-weight:650;margin:30px 0 10px}h4{font-size:.875rem;font-weight:650;margin:0 0 6px}
+h3{font-size:1rem;font-weight:650;margin:30px 0 10px}#example h3{font-size:.875rem;margin:0 0 6px}
 .note{font-size:.8125rem;color:var(--quiet);margin-top:12px;line-height:1.55}
 .missing{color:var(--quiet);font-style:italic}
 table{border-collapse:collapse;width:100%;font-size:.9rem}

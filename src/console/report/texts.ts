@@ -3,11 +3,7 @@ import type { Text } from "../../base/index.ts";
 /** Every text of the report, in both languages. `{name}` marks a parameter. */
 export const TEXTS = {
   report: { en: "Training report", zh: "訓練報告" },
-  switchLanguage: { en: "中文", zh: "English" },
-  switchLanguageLabel: { en: "Show in Chinese (以中文顯示)", zh: "以英文顯示（Show in English）" },
-  theme: { en: "Theme", zh: "主題" },
-  themeLabel: { en: "Switch between light and dark", zh: "切換淺色與深色" },
-  sections: { en: "Sections", zh: "章節" },
+  theme: { en: "Light / dark", zh: "淺色／深色" },
   notMeasured: { en: "Not measured in this run.", zh: "此任務未測量。" },
 
   passed: { en: "Gate passed", zh: "通過閘門" },

@@ -59,7 +59,7 @@ export async function solveB4o(
   const problems = readB4o(folder);
   const pool = new SolverPool({
     threads: options.threads ?? 1,
-    timeLimitSeconds: options.timeLimitSeconds ?? 60,
+    timeLimitSeconds: options.timeLimitSeconds ?? 120,
   });
   let done = 0;
   try {

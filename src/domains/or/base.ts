@@ -1,3 +1,4 @@
+import { sha256File } from "../../base/node.ts";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import {
@@ -27,6 +28,8 @@ export const basePart = z.strictObject({
   chinese: z.number().min(0).max(1).default(0.4),
   sequenceLength: z.int().min(64).default(256),
   vocabularySize: z.int().min(300).default(1536),
+  /** Folder of a tokenizer to use; without it one is trained. */
+  tokenizer: z.string().optional(),
   /** Texts of each kind that the tokenizer is trained on. */
   tokenizerTexts: z.int().min(100).default(6000),
 });
@@ -42,8 +45,16 @@ export async function runBaseData(part: BasePart, folder: string): Promise<BaseD
   const { seed, documents, chinese, sequenceLength, vocabularySize, tokenizerTexts } = part;
   const words = await runStep(
     folder,
-    { step: "tokenizer", code, parameters: { seed, chinese, vocabularySize, tokenizerTexts }, inputs: {} },
+    part.tokenizer === undefined
+      ? { step: "tokenizer", code, parameters: { seed, chinese, vocabularySize, tokenizerTexts }, inputs: {} }
+      : {
+          step: "tokenizer",
+          code,
+          parameters: {},
+          inputs: { given: sha256File(join(part.tokenizer, "tokenizer.json")) },
+        },
     () => {
+      if (part.tokenizer !== undefined) return tokenizerFiles(Tokenizer.load(part.tokenizer));
       const general = produceGeneral({ seed, count: tokenizerTexts, split: "train", chinese }).map(
         generalText,
       );

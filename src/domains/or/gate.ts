@@ -117,7 +117,7 @@ function binds(row: Row, model: LpModel, values: Solution["values"]): boolean {
 }
 
 /** What in the solver's answer contradicts our own reading of the text, or undefined. */
-export function disagreement(model: LpModel, { objective, values }: Solution): string | undefined {
+function disagreement(model: LpModel, { objective, values }: Solution): string | undefined {
   const own = model.objective.reduce(
     (sum, each) => sum + valueOf(each) * (values[each.variable] ?? Number.NaN),
     0,

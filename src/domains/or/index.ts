@@ -31,5 +31,5 @@ export {
   type Unproven,
 } from "./produce.ts";
 export { dataPart, type DataPart } from "./recipe.ts";
-export { STEP_NAMES, type StepName } from "./way.ts";
+export { type Selected, STEP_NAMES, type StepName } from "./way.ts";
 export { type Solution, type SolveOptions, Solver, type SolveStatus } from "./solver.ts";

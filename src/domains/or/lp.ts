@@ -18,9 +18,8 @@ import { fail } from "./errors.ts";
 
 /** `coefficient` null means that none is written (it counts 1); it is never negative, `sign` carries that. */
 export type Term = { readonly sign: 1 | -1; readonly coefficient: number | null; readonly variable: string };
-export type Relation = "<=" | ">=" | "=";
+type Relation = "<=" | ">=" | "=";
 export type Row = { readonly terms: readonly Term[]; readonly relation: Relation; readonly bound: number };
-export type Kind = "continuous" | "integer" | "binary";
 
 export type LpModel = {
   readonly sense: "max" | "min";
@@ -79,7 +78,7 @@ function writeTerms(terms: readonly Term[]): string {
 }
 
 /** Plain decimals, never an exponent: at most 9 places, no trailing zeros. */
-export function writeNumber(value: number): string {
+function writeNumber(value: number): string {
   if (Number.isInteger(value)) return String(value);
   return value.toFixed(9).replace(/\.?0+$/, "");
 }
@@ -205,14 +204,19 @@ class Parser {
       this.#name();
       const terms = this.#expression();
       rows.push({ terms, relation: this.#relation(), bound: this.#signed() });
+      this.#lineEnd();
       if (rows.length > LP_LIMITS.rows) tooBig("rows", rows.length, LP_LIMITS.rows);
     }
     for (;;) {
       const token = this.#next("end");
       const section = sectionOf(token);
       if (section === "end") break;
-      if (section === "bounds") while (!this.#section()) rows.push(...this.#boundRows());
-      else if (section === "gen") while (!this.#section()) integers.push(this.#variable());
+      if (section === "bounds") {
+        while (!this.#section()) {
+          rows.push(...this.#boundRows());
+          this.#lineEnd();
+        }
+      } else if (section === "gen") while (!this.#section()) integers.push(this.#variable());
       else if (section === "bin") while (!this.#section()) binaries.push(this.#variable());
       else refuse(token, "gen, bin, bounds or end");
     }
@@ -270,6 +274,12 @@ class Parser {
       terms.push({ sign, coefficient, variable: this.#variable() });
       if (++this.#terms > LP_LIMITS.terms) tooBig("terms", this.#terms, LP_LIMITS.terms);
     }
+  }
+
+  /** A row ends its line, so that "x1 <= 3 x2" is no two rows. */
+  #lineEnd(): void {
+    const token = this.#peek();
+    if (token && token.line === this.#tokens[this.#at - 1]?.line) refuse(token, "a new line");
   }
 
   #relation(): Relation {

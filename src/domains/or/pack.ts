@@ -40,11 +40,14 @@ export function encodeSample(
   };
 }
 
-/** General text with the loss on everything but the opening mark. */
+/**
+ * General text: the loss is on everything but the opening mark, and on the answer only where the text is a task. What a task asks about is drawn
+ * at random, so its prompt holds nothing to learn; learning from it too cost a base model more than half of its steps.
+ */
 export const encodeGeneral = (document: GeneralDocument, tokenizer: Tokenizer): Encoded => ({
   id: document.id,
   tokens: tokenizer.encode(generalText(document)),
-  learnFrom: 1,
+  learnFrom: document.prompt === "" ? 1 : tokenizer.encode(promptOf(document.prompt)).length,
 });
 
 /** Training rows (problems plus a share of general text) and retention rows. */

@@ -90,7 +90,11 @@ export async function gateDrafts(
         detail: verdict.detail,
       });
     }
-    if (i % 50 === 49 || i === drafts.length - 1) progress(i + 1, drafts.length);
+    if (i % 50 === 49 || i === drafts.length - 1) {
+      progress(i + 1, drafts.length);
+      // Solving is one long computation for the event loop; others in this process get their turn here.
+      await new Promise((resume) => setImmediate(resume));
+    }
   }
   return { accepted, rejected };
 }

@@ -21,6 +21,15 @@ export type SolveOptions = { readonly timeLimitSeconds?: number };
 
 type Highs = Awaited<ReturnType<typeof loadHighs>>;
 
+const SETTINGS = {
+  output_flag: false,
+  // The gap below which HiGHS calls a mixed-integer optimum proven; its default, 1e-4, is wider than the check's 1e-6.
+  mip_rel_gap: 1e-9,
+  // This heuristic only seeks first solutions, and setting it up took four fifths of the time of a small problem (4.5 ms -> 1.0 ms).
+  // The package's types do not list it; HiGHS does.
+  mip_heuristic_run_feasibility_jump: false,
+};
+
 const STATUS: Readonly<Record<string, SolveStatus>> = {
   Optimal: "optimal",
   Infeasible: "infeasible",
@@ -47,10 +56,8 @@ export class Solver {
   async solve(text: string, options: SolveOptions = {}): Promise<Solution> {
     try {
       const result = this.#highs.solve(text, {
-        output_flag: false,
+        ...SETTINGS,
         ...(options.timeLimitSeconds === undefined ? {} : { time_limit: options.timeLimitSeconds }),
-        // The gap below which HiGHS calls a mixed-integer optimum proven; its default, 1e-4, is wider than the check's 1e-6.
-        mip_rel_gap: 1e-9,
       });
       const values: Record<string, number> = {};
       for (const [name, column] of Object.entries(result.Columns)) {

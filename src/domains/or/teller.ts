@@ -1,13 +1,14 @@
 import type { Random } from "../../base/index.ts";
 import { type Language, listText, SERIES_SHAPES, seriesText } from "../../data/index.ts";
 import type { LpModel } from "./lp.ts";
+import { numberWord } from "./numbers.ts";
 
 /** What families share: the draft they return, and the tools that turn numbers into varied sentences. */
 export type { Language };
 export type Difficulty = 1 | 2 | 3;
 
 /** A worded problem and its model, before any solver looked at it. */
-export type Draft = {
+type Draft = {
   readonly problem: string;
   readonly model: LpModel;
   /** The numbers and structure, without words: equal parameters are the same task in another dress. */
@@ -83,6 +84,11 @@ export class Teller {
     return Array.from({ length: count }, () => this.random.int(low, high));
   }
 
+  /** A count that the model does not need, in digits or as a word. */
+  count(value: number): string {
+    return this.frame(["digits", "word"]) === "word" ? numberWord(value, this.language) : String(value);
+  }
+
   /** "a, b and c" or "a、b和c". */
   list(items: readonly string[]): string {
     return listText(this.language, items);
@@ -102,7 +108,7 @@ export class Teller {
 
 export type Slots = Readonly<Record<string, string | number>>;
 
-export function fill(frame: string, slots: Slots): string {
+function fill(frame: string, slots: Slots): string {
   const text = frame.replace(/\{(\w+)\}/g, (_whole, name: string) => {
     const value = slots[name];
     if (value === undefined) throw new Error(`frame has no value for {${name}}: ${frame}`);

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { sha256File } from "../../base/node.ts";
 import {
   findDuplicates,
@@ -42,6 +42,9 @@ export type Source = {
   rows<T>(step: StepName, file: string): T[];
   folder(step: StepName): string;
 };
+
+/** A sample as `select` hands it on: its side, and the step folders (hash of code, parameters and inputs each) that it came through. */
+export type Selected = Sample & { readonly split: "train" | "heldout"; readonly lineage: readonly string[] };
 
 export type Step = {
   readonly name: StepName;
@@ -186,7 +189,10 @@ const select: Step = {
     const dropped = all
       .filter(({ id }) => !left.has(id))
       .map((sample) => ({ id: sample.id, reason: fits(sample) ? "over-quota" : "too-long" }));
-    const output = both(all.length, taken.chosen, test.chosen, dropped);
+    const lineage = STEP_NAMES.slice(0, STEP_NAMES.indexOf("select")).map((name) => basename(folder(name)));
+    const mark = (samples: readonly Sample[], split: Selected["split"]): Selected[] =>
+      samples.map((sample) => ({ ...sample, split, lineage }));
+    const output = both(all.length, mark(taken.chosen, "train"), mark(test.chosen, "heldout"), dropped);
     return {
       ...output,
       files: {

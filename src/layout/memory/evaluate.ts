@@ -91,7 +91,7 @@ function tesseraClasses(model: Model, layout: Layout, training: Training, option
   return { list, members };
 }
 
-export function worstOf(classes: readonly RankClass[]): number {
+function worstOf(classes: readonly RankClass[]): number {
   let worst = 0;
   classes.forEach((c, i) => {
     const other = classes[worst] as RankClass;

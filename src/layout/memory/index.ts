@@ -1,8 +1,15 @@
 /** Memory of every rank of a layout, by category, at the moment of its peak. */
 export { memoryOf, type MemoryOptions } from "./evaluate.ts";
+export {
+  type Imbalance,
+  loadQuantile,
+  type MemoryQuantiles,
+  memoryQuantiles,
+  rankLoads,
+} from "./imbalance.ts";
 export { MEGATRON_2025, MEGATRON_2026, type MegatronStack } from "./megatron.ts";
 export { chunkRange } from "./shards.ts";
 export { WEIGHT_BYTES } from "./states.ts";
-export { savedForBackward } from "./tessera.ts";
 export { CATEGORIES } from "./types.ts";
+export { savedForBackward } from "./tessera.ts";
 export type * from "./types.ts";

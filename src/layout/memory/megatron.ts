@@ -77,6 +77,9 @@ export function scopeOf(model: Model, layout: Layout, training: Training, load: 
   return {
     hidden: model.hidden,
     streams: model.streams,
+    mixingRounds: model.mixingRounds,
+    rows: training.microBatch,
+    sequence: training.sequence / layout.cp,
     tokens,
     sharded: layout.sequenceParallel ? tokens / layout.tp : tokens,
     tp: layout.tp,
@@ -149,7 +152,7 @@ function transientForward(body: LayerBody, s: Scope): number {
 
 const sum = (saved: readonly Saved[]): number => saved.reduce((total, { bytes }) => total + bytes, 0);
 
-export function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layout): Part {
+function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layout): Part {
   const saved = layerSaved(body, s);
   const full = sum(saved);
   const backward = backwardTemporaries(body, s);
@@ -176,7 +179,7 @@ const headBytes = (model: Model, s: Scope, stack: MegatronStack): number =>
   (padVocabulary(stack, s.tp)(model.vocabulary) * s.hidden * s.activation) / s.tp;
 
 /** Final norm, head and loss. */
-export function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
+function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
   const rows = padVocabulary(stack, s.tp)(model.vocabulary);
   const one = s.sharded * s.hidden * s.activation;
   const wide = s.tokens * s.hidden * s.activation;
@@ -206,7 +209,7 @@ const partOfBody = memo<LayerBody, Part>();
 
 /** Everything a layer's part depends on, besides its body. */
 export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
-  const tokens = `${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const tokens = `${s.rows}/${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
   const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
   const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
   return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;

@@ -22,6 +22,10 @@ import type { Saved } from "./parts.ts";
 export type Scope = {
   readonly hidden: number;
   readonly streams: number;
+  readonly mixingRounds: number;
+  /** Sequences of a micro-batch, and tokens of each on this cp rank. */
+  readonly rows: number;
+  readonly sequence: number;
   /** Tokens of a rank before tp: sequence * micro-batch / cp. */
   readonly tokens: number;
   /** Tokens of a rank where the sequence is cut over tp too. */

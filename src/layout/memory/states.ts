@@ -29,7 +29,7 @@ const noElements = (): Elements => ({ matrices: 0, vectors: 0, experts: 0, exper
 const takesMuon = (w: Weight): boolean =>
   w.use === "linear" && w.shape.length > 1 && w.module !== "head" && w.module !== "router";
 
-export function addElements(into: Elements, weight: Weight, count: number): void {
+function addElements(into: Elements, weight: Weight, count: number): void {
   const expert = weight.cut.kind === "expert";
   if (takesMuon(weight)) into[expert ? "experts" : "matrices"] += count;
   else into[expert ? "expertVectors" : "vectors"] += count;

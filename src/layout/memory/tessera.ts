@@ -14,7 +14,7 @@ import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
-import { eagerHead, eagerLayer } from "./eager.ts";
+import { eagerAngles, eagerHead, eagerJoin, eagerLayer } from "./eager.ts";
 import type { Bytes, RankMemory } from "./types.ts";
 
 const SHARD_BYTES = 4;
@@ -23,7 +23,7 @@ const MOMENTS = 2;
 export const expertShards = (layout: Layout): number => layout.dpShard / layout.ep;
 
 /** Elements of a weight on shard `index` (of dpShard) of its stage. */
-export function shardElements(weight: Weight, layout: Layout, index: number): number {
+function shardElements(weight: Weight, layout: Layout, index: number): number {
   const all = elements(weight);
   const rows = weight.shape[0] as number;
   if (weight.cut.kind === "expert") {
@@ -62,7 +62,7 @@ function countList(weights: readonly Weight[], layout: Layout): ListState {
 }
 
 /** State of a stage as a function of the shard: rows of equal length are summed, so a shard costs a few additions. */
-export class StageState {
+class StageState {
   readonly #rows = new Map<number, number>();
   readonly buffers: number;
   /** Elements of experts on every shard, and whole on their ep rank. */
@@ -121,9 +121,17 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
   const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
     partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
   );
+  const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
-    for (let i = 0; i < 1 + (training.mtp ? model.mtp.length : 0); i++) parts.push(eagerHead(model, scope));
+    const joined = parts.splice(parts.length - modules.length);
+    parts.push(eagerHead(model, scope, 1));
+    modules.forEach((module, depth) => {
+      parts.push(eagerJoin(module, scope), joined[depth] as Part, eagerHead(model, scope, depth + 2));
+    });
   }
+  // With recomputation the angles wait in its closure; they are no saved tensors of the layers.
+  const angles = recompute.kind === "full" ? 0 : eagerAngles(model, scope);
+  parts.unshift({ kept: angles, loss: 0, full: angles, forward: 0, backward: 0, host: 0 });
   return parts;
 }
 
@@ -136,11 +144,37 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
     stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
   );
   const peak = peakOf(moments, stages, needs, () => 0);
+  const micros = microBatches(layout, training);
+  const received =
+    tesseraReceive(layout, stages, micros, peak.moment.live) *
+    scope.tokens *
+    scope.hidden *
+    scope.streams *
+    scope.activation;
   return {
     peak,
+    received,
     state: new StageState(model, layout, training, ppRank),
     gathered: gathered(model, layout, training, ppRank),
   };
+}
+
+/**
+ * Hidden states that torch's pipeline stages hold to receive into: one for every micro-batch of the step, for
+ * activations on all stages but the first and for gradients on all but the last. A micro-batch in flight keeps its
+ * input in one of them, and that is counted as an activation already.
+ */
+function tesseraReceive(
+  layout: Layout,
+  stages: readonly number[],
+  micros: number,
+  live: readonly number[],
+): number {
+  if (layout.pp === 1) return 0;
+  return stages.reduce((sum, stage, i) => {
+    const inputs = stage === 0 ? 0 : micros - (live[i] as number);
+    return sum + inputs + (stage === lastStage(layout) ? 0 : micros);
+  }, 0);
 }
 
 /**
@@ -179,7 +213,7 @@ export function tesseraRank(
     optimizer: count * SHARD_BYTES * MOMENTS,
     activations: peak.kept - peak.loss + peak.extra.activations,
     unshard: stage.gathered,
-    communication: 0,
+    communication: stage.received,
     loss: peak.loss + peak.extra.loss,
     workspace: state.buffers + peak.extra.workspace,
   };

@@ -19,7 +19,7 @@ export function narrow(slice: Slice, dim: number, from: number, to: number): Sli
  * Ranges of a dimension of length `n` that way `index` of `ways` holds: one for each segment. Units are never split;
  * with fewer units than ways, neighbours hold the same one.
  */
-export function cutRanges(
+function cutRanges(
   n: number,
   ways: number,
   index: number,

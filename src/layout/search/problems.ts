@@ -1,6 +1,6 @@
 import type { Cluster } from "../../cluster/index.ts";
 import { clusterDevices } from "../../cluster/index.ts";
-import { type Model, moeOf } from "../../model/index.ts";
+import { bodyWeights, type Model, moeOf } from "../../model/index.ts";
 import { type Layout, microBatches, type Schedule, stageRanks, type Training, worldOf } from "../layout.ts";
 import { scheduleProblem } from "../schedule/index.ts";
 
@@ -30,6 +30,8 @@ export type ModelFacts = {
   readonly experts: number;
   readonly heads: number;
   readonly keyValueHeads: number;
+  /** Common divisor of the lengths on which FSDP cuts tensors of experts (dimension 1); 0 without experts. */
+  readonly expertRows: number;
   /** Has DeepSeek-V4's compressed attention, whose single key/value head no tensor parallelism cuts. */
   readonly compressed: boolean;
 };
@@ -39,11 +41,15 @@ export function modelFacts(model: Model): ModelFacts {
   let heads = 0;
   let keyValueHeads = 0;
   let compressed = false;
+  let expertRows = 0;
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
   const join = (a: number, b: number) => (a === 0 ? b : gcd(a, b));
   for (const { body } of [...model.layers, ...model.mtp]) {
     const moe = moeOf(body);
     if (moe) experts = join(experts, moe.experts);
+    for (const { cut, shape } of bodyWeights(body)) {
+      if (cut.kind === "expert") expertRows = join(expertRows, shape[1] as number);
+    }
     for (const sublayer of body.sublayers) {
       if (sublayer.role !== "attention") continue;
       const { spec } = sublayer;
@@ -53,7 +59,7 @@ export function modelFacts(model: Model): ModelFacts {
       if (spec.kind === "grouped") keyValueHeads = join(keyValueHeads, spec.keyValueHeads);
     }
   }
-  return { layers: model.layers.length, experts, heads, keyValueHeads, compressed };
+  return { layers: model.layers.length, experts, heads, keyValueHeads, expertRows, compressed };
 }
 
 const ENGINE_SCHEDULES: Readonly<Record<Engine, readonly Schedule[]>> = {
@@ -112,6 +118,9 @@ export function degreeProblem(
     return say("stageRanks", `ep ${ep} x etp ${etp} does not divide the ${ranks} ranks of a stage`);
   if (engine === "tessera" && dpShard % ep !== 0)
     return say("stageRanks", `ep ${ep} does not divide dpShard ${dpShard}`);
+  if (engine === "tessera" && facts.expertRows % (dpShard / ep) !== 0) {
+    return say("engine", `FSDP cannot cut experts of ${facts.expertRows} rows over ${dpShard / ep} ranks`);
+  }
   if (training.sequence % (cp * (layout.sequenceParallel ? tp : 1)) !== 0) {
     return say("contextParallel", `sequence ${training.sequence} is no multiple of cp ${cp} x tp ${tp}`);
   }

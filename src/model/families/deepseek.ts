@@ -4,7 +4,16 @@ import { dense, moe } from "../feedforward.ts";
 import type { Fields } from "../fields.ts";
 import type { Indexer, LatentAttention, LayerBody, Weight } from "../types.ts";
 import { matrix, vector } from "../weights.ts";
-import { around, body, expertCounts, type Family, layersOf, mtpCount, mtpLayers } from "./parts.ts";
+import {
+  around,
+  body,
+  expertCounts,
+  type Family,
+  layersOf,
+  mtpCount,
+  mtpLayers,
+  routerGroups,
+} from "./parts.ts";
 
 export function latentShape(c: Fields): Omit<LatentAttention, "kind" | "indexer"> {
   return {
@@ -35,7 +44,7 @@ export function moeLayers(c: Fields, layers: number): (index: number) => boolean
   const flags = Array.isArray(c.record["moe_layer_freq"]) ? c.counts("moe_layer_freq", layers) : undefined;
   if (flags) return (index) => flags[index] === 1;
   const first = c.countOr(0, "first_k_dense_replace", "moe_layer_start_index");
-  const every = c.countOr(1, "moe_layer_freq") || 1;
+  const every = c.countOr(1, "moe_layer_freq", "moe_layer_interval") || 1;
   return (index) => index >= first && index % every === 0;
 }
 
@@ -57,6 +66,7 @@ export const deepseek =
       const { experts, topK } = expertCounts(c, "n_routed_experts", "num_experts");
       const width = c.count("moe_intermediate_size");
       const mixture = moe(hidden, experts, topK, width, {
+        groups: routerGroups(c),
         ...(options.corrected ? { correction: "gate.e_score_correction_bias" } : {}),
         ...(sharedCount > 0 ? { shared: { name: "shared_experts.", width: sharedCount * width } } : {}),
       });
@@ -201,6 +211,7 @@ export const deepseekV4: Family = (c) => {
   return {
     ...around(c, hidden, { extra: collapse("model.hc_head.", hidden, streams) }),
     streams,
+    mixingRounds: streams === 1 ? 0 : c.countOr(20, "hc_sinkhorn_iters"),
     layers: main,
     mtp:
       count === 0

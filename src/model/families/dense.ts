@@ -12,6 +12,7 @@ type Traits = {
   readonly queryKeyNorm?: "head" | "full";
   readonly norms?: readonly string[];
   readonly fusedMlp?: boolean;
+  readonly fusedAttention?: boolean;
 };
 
 const slidingWindow = (c: Fields): number | null =>
@@ -33,15 +34,19 @@ export const denseFamily =
     const hidden = c.count("hidden_size");
     const layers = c.count("num_hidden_layers");
     const h = heads(c, hidden);
-    const bias = traits.bias ?? c.flag(false, "attention_bias", "qkv_bias");
+    const bias = traits.bias ?? c.flag(false, "attention_bias", "qkv_bias", "use_bias");
     const window = windowOf(c, layers);
     const width = c.count("intermediate_size");
     const options: GroupedOptions = {
       bias,
       outBias: traits.outBias ?? bias,
       queryKeyNorm: traits.queryKeyNorm ?? "none",
+      fused: traits.fusedAttention ?? false,
     };
-    const mlp = dense(hidden, width, { bias: c.flag(false, "mlp_bias"), fused: traits.fusedMlp ?? false });
+    const mlp = dense(hidden, width, {
+      bias: c.flag(false, "mlp_bias", "use_bias"),
+      fused: traits.fusedMlp ?? false,
+    });
     const layer = (index: number) => {
       const attention = grouped(hidden, h.query, h.keyValue, h.dim, { ...options, window: window(index) });
       return {

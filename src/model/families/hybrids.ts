@@ -9,20 +9,21 @@ import { around, body, expertCounts, type Family, heads, layersOf, mtpCount, mtp
 
 /** Qwen3-Next and Qwen3.5/3.6: three Gated DeltaNet layers, then one gated softmax attention. */
 export const qwenHybrid =
-  (mixture: boolean): Family =>
+  (mixture: boolean, joined = false): Family =>
   (c) => {
     const hidden = c.count("hidden_size");
     const layers = c.count("num_hidden_layers");
     const h = heads(c, hidden);
     const types = c.strings("layer_types", layers);
     const every = c.countOr(4, "full_attention_interval") || 4;
-    const linear = gatedDelta(hidden, {
+    const shape = {
       keyHeads: c.count("linear_num_key_heads"),
       valueHeads: c.count("linear_num_value_heads"),
       keyDim: c.count("linear_key_head_dim"),
       valueDim: c.count("linear_value_head_dim"),
       convolution: c.count("linear_conv_kernel_dim"),
-    });
+    };
+    const linear = gatedDelta(hidden, shape, joined);
     const full = grouped(hidden, h.query, h.keyValue, h.dim, {
       queryKeyNorm: "head",
       gate: c.flag(true, "attn_output_gate") ? "query" : "none",
@@ -156,9 +157,14 @@ function nemotronBranch(c: Fields, hidden: number, kind: string): Sublayer {
 export const kimiLinear: Family = (c) => {
   const hidden = c.count("hidden_size");
   const layers = c.count("num_hidden_layers");
-  const linear = c.sub("linear_attn_config");
-  if (!linear) throw c.error("MODEL_FIELD_MISSING", { field: "linear_attn_config", type: c.type });
-  const full = new Set(linear.counts("full_attn_layers") ?? []);
+  // transformers writes the fields of `linear_attn_config` flat, and the layers as types.
+  const linear = c.sub("linear_attn_config") ?? c;
+  const types = c.strings("layer_types", layers);
+  const full = new Set(
+    types
+      ? types.flatMap((type, index) => (type === "full_attention" ? [index + 1] : []))
+      : (linear.counts("full_attn_layers") ?? []),
+  );
   const isMoe = moeLayers(c, layers);
   const { experts, topK } = expertCounts(c, "num_experts", "n_routed_experts");
   const width = c.count("moe_intermediate_size");
@@ -183,9 +189,9 @@ export const kimiLinear: Family = (c) => {
   });
   const delta = kimiDelta(
     hidden,
-    linear.count("num_heads"),
-    linear.count("head_dim"),
-    linear.count("short_conv_kernel_size"),
+    linear.count("num_heads", "linear_num_heads"),
+    linear.count(...(linear === c ? ["linear_head_dim"] : ["head_dim"])),
+    linear.count("short_conv_kernel_size", "linear_conv_kernel_dim"),
     linear.flag(false, "use_full_rank_gate"),
   );
   const mixture = moe(hidden, experts, topK, width, {

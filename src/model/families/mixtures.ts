@@ -4,7 +4,17 @@ import { dense, moe, type MoeOptions } from "../feedforward.ts";
 import type { LayerBody, Sublayer } from "../types.ts";
 import { moeLayers } from "./deepseek.ts";
 import { windowOf } from "./dense.ts";
-import { around, body, expertCounts, type Family, heads, layersOf, mtpCount, mtpLayers } from "./parts.ts";
+import {
+  around,
+  body,
+  expertCounts,
+  type Family,
+  heads,
+  layersOf,
+  mtpCount,
+  mtpLayers,
+  routerGroups,
+} from "./parts.ts";
 
 export const mixtral: Family = (c) => {
   const hidden = c.count("hidden_size");
@@ -68,6 +78,7 @@ export const glm4Moe: Family = (c) => {
   });
   const mixture = moe(hidden, experts, topK, width, {
     correction: "gate.e_score_correction_bias",
+    groups: routerGroups(c),
     shared: { name: "shared_experts.", width: c.countOr(1, "n_shared_experts") * width },
   });
   const sparse = body(hidden, [attention, mixture], "full+moe");
@@ -78,6 +89,54 @@ export const glm4Moe: Family = (c) => {
     mtp: mtpLayers(mtpCount(c), layers, hidden, sparse),
   };
 };
+
+type PlainMoe = {
+  readonly queryKeyNorm?: "head" | "full";
+  /** A gate per head on the attention output. */
+  readonly gate?: boolean;
+  readonly correction?: string;
+  readonly groups?: boolean;
+  /** Fields that give the width of an expert, first found. */
+  readonly width?: readonly string[];
+};
+
+/** Mixtures of the usual shape: OLMoE, Hunyuan 3, Solar, Laguna, ERNIE 4.5. */
+export const plainMoe =
+  (traits: PlainMoe): Family =>
+  (c) => {
+    const hidden = c.count("hidden_size");
+    const layers = c.count("num_hidden_layers");
+    const h = heads(c, hidden);
+    const { experts, topK } = expertCounts(c, "n_routed_experts", "num_experts", "moe_num_experts");
+    const width = c.count(...(traits.width ?? ["moe_intermediate_size"]));
+    const sharedCount = c.countOr(0, "n_shared_experts", "num_shared_experts", "moe_num_shared_experts");
+    const sharedWidth = c.countOr(sharedCount * width, "shared_expert_intermediate_size");
+    const isMoe = moeLayers(c, layers);
+    const window = windowOf(c, layers);
+    const perLayer = c.counts("num_attention_heads_per_layer", layers);
+    const bias = c.flag(false, "attention_bias", "use_bias");
+    const mixture = moe(hidden, experts, topK, width, {
+      ...(traits.correction ? { correction: traits.correction } : {}),
+      ...(traits.groups ? { groups: routerGroups(c) } : {}),
+      ...(sharedWidth > 0 ? { shared: { name: "shared_experts.", width: sharedWidth } } : {}),
+    });
+    const layer = (index: number): LayerBody => {
+      const attention = grouped(hidden, perLayer?.[index] ?? h.query, h.keyValue, h.dim, {
+        queryKeyNorm: traits.queryKeyNorm ?? "none",
+        gate: traits.gate ? "head" : "none",
+        bias,
+        outBias: bias,
+        window: window(index),
+      });
+      const feed = isMoe(index) ? mixture : dense(hidden, c.count("intermediate_size"));
+      return body(
+        hidden,
+        [attention, feed],
+        `${window(index) === null ? "full" : "window"}+${feed.spec.kind}`,
+      );
+    };
+    return { ...around(c, hidden), layers: layersOf(layers, layer), mtp: [] };
+  };
 
 export const minimaxM2: Family = (c) => {
   const hidden = c.count("hidden_size");

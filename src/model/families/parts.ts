@@ -9,6 +9,7 @@ export type Parts = {
   readonly hidden: number;
   readonly vocabulary: number;
   readonly streams?: number;
+  readonly mixingRounds?: number;
   readonly tied: boolean;
   readonly embedding: Block;
   readonly layers: readonly Layer[];
@@ -89,6 +90,7 @@ export function expertCounts(c: Fields, ...names: string[]) {
     "moe_topk",
     "top_k_experts",
     "experts_per_token",
+    "moe_k",
   );
   if (topK > experts) {
     throw c.contradiction(
@@ -98,6 +100,12 @@ export function expertCounts(c: Fields, ...names: string[]) {
   }
   return { experts, topK };
 }
+
+/** Group-limited choice of experts, as the V3 class always does it. */
+export const routerGroups = (c: Fields) => ({
+  count: c.countOr(1, "n_group"),
+  chosen: c.countOr(1, "topk_group"),
+});
 
 /** Number of multi-token-prediction modules. */
 export const mtpCount = (c: Fields): number =>

@@ -1,6 +1,16 @@
-import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
-import { encodeLine, LineDecoder, type WorkerMessage } from "../wire/index.ts";
+import { encodeLine, LineDecoder, type StepMessage, type WorkerMessage } from "../wire/index.ts";
 
 export const TELEMETRY_FILE = "telemetry.ndjson";
 
@@ -56,6 +66,26 @@ export class Series {
     return bytes.lastIndexOf(0x0a) + 1;
   }
 }
+
+/** The newest step of rank 0, from the end of the file: a look that stays cheap on a long run. */
+export function readLastStep(seriesFolder: string): StepMessage | undefined {
+  const path = join(seriesFolder, TELEMETRY_FILE);
+  if (!existsSync(path)) return undefined;
+  const fd = openSync(path, "r");
+  try {
+    const { size } = fstatSync(fd);
+    const tail = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    readSync(fd, tail, 0, tail.length, size - tail.length);
+    const steps = (new LineDecoder().push(tail) as WorkerMessage[]).filter(
+      (one) => one.kind === "step" && one.rank === 0,
+    );
+    return steps.at(-1) as StepMessage | undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const TAIL_BYTES = 256 * 1024;
 
 /** All telemetry of a run, in the order it came. */
 export function readTelemetry(seriesFolder: string): TelemetryRecord[] {

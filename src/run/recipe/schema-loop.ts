@@ -4,8 +4,21 @@ import { key } from "./doc.ts";
 const share = () => z.number().min(0).max(1);
 
 const produce = z.strictObject({
-  domain: key(z.enum(["or"]), "the industry: `or` is operations research", "領域：`or` 為運籌學"),
-  problems: key(z.int().min(1), "accepted problems to reach", "須通過的問題數"),
+  domain: key(
+    z.enum(["or", "general"]),
+    "`or`: operations-research problems with proven answers; `general`: text for a base model, with a tokenizer",
+    "`or`：有求解證明的運籌學問題；`general`：基礎模型用的通用文本與分詞器",
+  ),
+  problems: key(
+    z.int().min(10),
+    "accepted problems to reach; documents for `general`",
+    "須通過的問題數；`general` 為文件數",
+  ),
+  difficulties: key(
+    z.tuple([share(), share(), share()]).default([0.7, 0.25, 0.05]),
+    "shares of the difficulties 1, 2 and 3",
+    "難度 1、2、3 的比例",
+  ),
   families: key(
     z.array(z.string().min(1)).min(1).optional(),
     "problem families; all when absent",
@@ -24,10 +37,10 @@ const produce = z.strictObject({
     "problems held out by family and parameters",
     "依問題族與參數保留的測試題數",
   ),
-  workers: key(
-    z.int().min(1).optional(),
-    "processes that work at once; as many as cores when absent",
-    "並行進程數；省略為核心數",
+  retention: key(
+    z.int().min(0).default(200),
+    "held-out documents of general text that show what was forgotten",
+    "用來檢查遺忘的通用文本保留份數",
   ),
 });
 
@@ -54,14 +67,19 @@ export const data = z.union([
 
 export const screen = z.strictObject({
   nearDuplicate: key(
-    share().default(0.9),
+    z.number().min(0.3).max(1).default(0.6),
     "similarity from which two samples are near duplicates",
     "視為近似重複的相似度",
   ),
-  decontaminate: key(
-    z.boolean().default(true),
-    "drop samples that overlap the held-out set",
-    "剔除與測試集重疊的樣本",
+  train: key(
+    z.int().min(1).optional(),
+    "problems to train on, chosen to the quotas; all that are left when absent",
+    "依配額選出的訓練題數；省略為全部",
+  ),
+  replay: key(
+    z.number().min(0).max(0.9).default(0.1),
+    "share of general text among the training tokens, against forgetting",
+    "訓練詞元中通用文本的比例，防止遺忘",
   ),
   quotas: key(
     z.record(z.string(), share()).optional(),

@@ -42,7 +42,7 @@ export function examplesSection({ evaluation }: ReportInput): string {
     option("all", "showAll", examples.length),
   ];
   const answer = (side: "base" | "candidate", title: TextKey) => `
-    <div class="answer"><h4>${t(title)} <span class="verdict" data-field="${side}-verdict"></span></h4>
+    <div class="answer"><h3>${t(title)} <span class="verdict" data-field="${side}-verdict"></span></h3>
     <p class="quiet why" data-field="${side}-why"></p>
     <pre tabindex="0" data-field="${side}-text"></pre></div>`;
   const body = `
@@ -52,9 +52,9 @@ export function examplesSection({ evaluation }: ReportInput): string {
     <button type="button" id="example-next" ${label(TEXTS.next)}>→</button></span></div>
   <article id="example">
     <p class="tags" data-field="tags"></p>
-    <h4>${t("problem")}</h4><p class="problem" data-field="problem"></p>
+    <h3>${t("problem")}</h3><p class="problem" data-field="problem"></p>
     <div class="answers">
-      <div class="answer"><h4>${t("reference")}</h4><p class="quiet why" data-field="objective"></p><pre tabindex="0" data-field="reference"></pre></div>
+      <div class="answer"><h3>${t("reference")}</h3><p class="quiet why" data-field="objective"></p><pre tabindex="0" data-field="reference"></pre></div>
       ${answer("base", "before")}${answer("candidate", "after")}
     </div>
   </article>`;

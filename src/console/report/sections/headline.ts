@@ -16,18 +16,22 @@ const SIGNS: Readonly<Record<string, string>> = {
   running: "…",
 };
 
+/** The bar above: what this is, and the two switches. */
+export const topBar = (): string => `
+<header class="top">
+  <p class="mark"><span class="logo" aria-hidden="true"><i></i><i></i><i></i><i></i></span>Tessera<span class="quiet"> · ${t("report")}</span></p>
+  <div class="switches">
+    <button type="button" id="language"><span class="en" lang="zh-Hant">中文</span><span class="zh" lang="en">English</span></button>
+    <button type="button" id="theme">${t("theme")}</button>
+  </div>
+</header>`;
+
+/** The effect in one line, with its interval, and the other figures that matter. */
 export function headline(input: ReportInput): string {
   const { run, evaluation } = input;
   const state = run.outcome === "done" && evaluation ? evaluation.result.gate.verdict : run.outcome;
   const day = run.finished ?? run.started;
   return `
-<header class="top">
-  <p class="mark"><span class="logo" aria-hidden="true"><i></i><i></i><i></i><i></i></span>Tessera<span class="quiet"> · ${t("report")}</span></p>
-  <div class="switches">
-    <button type="button" id="language" aria-label="Show in Chinese (以中文顯示)" data-label-en="Show in Chinese (以中文顯示)" data-label-zh="以英文顯示（Show in English）">${t("switchLanguage")}</button>
-    <button type="button" id="theme" aria-label="Switch between light and dark" data-label-en="Switch between light and dark" data-label-zh="切換淺色與深色">${t("theme")}</button>
-  </div>
-</header>
 <div class="hero">
   <p class="run"><strong>${escape(run.name)}</strong> <span class="quiet">${escape(run.id)} · ${escape(run.stage)}${day === null ? "" : ` · ${new Date(day * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`}</span>
     <span class="state s-${state}"><span aria-hidden="true">${SIGNS[state] ?? ""}</span> ${t(state as TextKey)}</span></p>

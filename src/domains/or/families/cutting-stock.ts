@@ -49,14 +49,16 @@ export const cuttingStock: Family = {
           "{stock} are cut by {n} patterns into {pieces}.",
           "There are {n} ways to cut {stock} into {pieces}.",
           "{n} cutting patterns turn {stock} into {pieces}.",
+          "A mill has {n} patterns to make {pieces} from {stock}.",
         ],
         zh: [
           "{stock}按{n}種方式切成{pieces}。",
           "把{stock}切成{pieces}有{n}種切法。",
           "{n}種切法可把{stock}切成{pieces}。",
+          "工廠有{n}種方式由{stock}裁出{pieces}。",
         ],
       },
-      { stock, n, pieces: teller.list(pieces) },
+      { stock, n: teller.count(n), pieces: teller.list(pieces) },
     );
     const frame = teller.frame(
       {
@@ -64,11 +66,13 @@ export const cuttingStock: Family = {
           "The patterns give {list} {piece}, and {demand} are needed.",
           "{piece}: {list} by pattern; at least {demand}.",
           "For {piece} the patterns yield {list}, with a demand of {demand}.",
+          "{piece} come at {list}, and {demand} or more are wanted.",
         ],
         zh: [
           "各切法得{piece}{list}，需要{demand}。",
           "{piece}：各切法{list}；至少{demand}。",
           "{piece}依切法產出{list}，需求{demand}。",
+          "每次可得{piece}{list}，要{demand}以上。",
         ],
       }[language],
     );
@@ -84,8 +88,14 @@ export const cuttingStock: Family = {
           "Use as few {stock} as possible.",
           "Minimize the number of {stock}.",
           "What is the smallest number of {stock}?",
+          "Find the least number of {stock} to cut.",
         ],
-        zh: ["用最少的{stock}。", "求{stock}數量最少。", "最少要多少{stock}？"],
+        zh: [
+          "用最少的{stock}。",
+          "求{stock}數量最少。",
+          "最少要多少{stock}？",
+          "不浪費{stock}，求最小用量。",
+        ],
       },
       { stock },
     );

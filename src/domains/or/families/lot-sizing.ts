@@ -42,7 +42,7 @@ export const lotSizing: Family = {
         ],
         zh: ["安排{t}{period}的{what}生產。", "工廠在{t}{period}內生產{what}。", "{what}分{t}{period}生產。"],
       },
-      { what: teller.in(scene.what), t, period },
+      { what: teller.in(scene.what), t: teller.count(t), period },
     );
     const wants = teller.tell(
       {

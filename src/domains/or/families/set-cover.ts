@@ -65,7 +65,7 @@ export const setCover: Family = {
         ],
         zh: ["從{n}個{sites}中選擇。", "有{n}個可選的{sites}。", "可用的{sites}有{n}個。"],
       },
-      { n, sites },
+      { n: teller.count(n), sites },
     );
     const costs = teller.tell(
       {

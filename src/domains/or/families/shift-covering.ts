@@ -23,7 +23,7 @@ export const shiftCovering: Family = {
     const need = teller.numbers(n, 2, difficulty === 1 ? 15 : 40);
     const paid = difficulty > 1 ? teller.numbers(n, 5, 30) : undefined;
     const x = names("x", n);
-    const slots = { who: teller.in(scene.who), place: teller.in(scene.place), n };
+    const slots = { who: teller.in(scene.who), place: teller.in(scene.place), n: teller.count(n) };
     const intro = teller.tell(
       {
         en: [

@@ -1,0 +1,287 @@
+"""Whole runs: four ranks under a zygote, commands, stops, faults, and the state they end with."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from agents import ENGINE, Attempt, Zygote, free_port, model_folder, write_spec
+
+from tessera_engine import checkpoint, manifest
+from tessera_engine.storage import RawReader
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    it = Zygote()
+    yield it
+    it.end()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_folder(tmp_path_factory.mktemp("model"))
+
+
+def run(zygote: Zygote, folder: Path, model: Path, world: int = 4, **changes: Any) -> Attempt:
+    attempt = Attempt(zygote, folder, write_spec(folder, model, **changes), world)
+    assert set(attempt.wait().values()) == {0}, attempt.logs()
+    return attempt
+
+
+@pytest.fixture(scope="module")
+def reference(zygote: Zygote, model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Attempt]:
+    """The undisturbed run that all others must equal."""
+    folder = tmp_path_factory.mktemp("reference")
+    return folder, run(zygote, folder, model, selfCheck={"parity": True, "gradients": True})
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All logical tensors of a checkpoint (random state of ranks left out: it belongs to a layout)."""
+    stored = RawReader(path).read_metadata().state_dict_metadata
+    state: checkpoint.State = {
+        name: torch.empty(tuple(entry.size), dtype=entry.properties.dtype)
+        for name, entry in stored.items()
+        if not name.startswith("rng/")
+    }
+    checkpoint.load(path, state, None)
+    return state
+
+
+def last(folder: Path) -> Path:
+    return manifest.published(folder / "checkpoints")[0][1]
+
+
+def same_end(left: Path, right: Path) -> None:
+    """Weights, buffers and moments at the end of two runs are equal bit by bit, and so is what was trained on."""
+    one, two = checkpoint.verify(last(left)), checkpoint.verify(last(right))
+    assert (one.step, one.cursor) == (two.step, two.cursor)
+    a, b = tensors(last(left)), tensors(last(right))
+    assert a.keys() == b.keys() and len(a) > 100
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def losses(attempt: Attempt) -> dict[int, tuple[float, float]]:
+    return {m["step"]: (m["loss"], m["gradNorm"]) for m in attempt.of("step", 0)}
+
+
+def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attempt]) -> None:
+    folder, attempt = reference
+    assert len(attempt.of("hello")) == 4
+    names = ["init", "load", "selfcheck", "train", "save", "done"]
+    assert all([m["name"] for m in attempt.of("phase", rank)] == names for rank in range(4))
+    for rank in range(4):
+        assert [m["step"] for m in attempt.of("step", rank)] == list(range(1, STEPS + 1))
+        assert [m["cursor"] for m in attempt.of("step", rank)] == list(range(1, STEPS + 1))
+    assert len({json.dumps(losses(attempt))}) == 1
+    first = attempt.of("step", 0)[0]
+    assert first["spans"]["forwardBackward"] > 0 and first["memory"]["weights"] > 0 and first["tokens"] == 4 * 32
+    assert [m["step"] for m in attempt.of("saved")] == [3, 6, 8]
+    assert attempt.of("nograd")[0]["parameters"] == []
+    assert attempt.of("parity")[0]["ok"] and 0 < attempt.of("parity")[0]["maxRelative"] < 1e-3
+    for message in attempt.of("load"):
+        assert message["rank"] in (0, 2)
+        counts = torch.frombuffer(bytearray(base64.b64decode(message["counts"]["b64"])), dtype=torch.int32)
+        assert counts.view(message["counts"]["shape"]).sum(1).tolist() == [4 * 32 * 2] * len(message["layers"])
+    assert checkpoint.verify(last(folder)).layout["ep"] == 2
+
+
+def test_killed_ranks_at_any_moment_change_nothing(
+    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+) -> None:
+    """Kills within steps and in the midst of saves; each time the run goes on from the last published checkpoint."""
+    draw = random.Random(11)
+    spec = write_spec(tmp_path, model, checkpoint={"every": 2})
+    resumed: list[int] = []
+    for number, moment in enumerate(["saving", "saved", "step", "saving", None], 1):
+        attempt = Attempt(zygote, tmp_path, spec, 4, attempt=number)
+        resumed.append(max((s for s, _ in manifest.published(tmp_path / "checkpoints")), default=0))
+        if moment is not None:
+            attempt.until(lambda a=attempt, k=moment: a.of(k) or len(a.exits) == 4)  # type: ignore[misc]
+            attempt.pump(draw.random() * 0.1)
+            attempt.kill(draw.randrange(4), signal.SIGKILL)
+        codes = set(attempt.wait().values())
+        if codes == {0}:
+            break
+        assert moment is not None and None in codes, attempt.logs()
+        assert {m["code"] for m in attempt.of("fatal")} <= {"ENGINE_PEER_LOST"}, attempt.logs()
+    assert resumed == sorted(resumed) and resumed[-1] > 0
+    same_end(reference[0], tmp_path)
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said(
+    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+) -> None:
+    run(zygote, tmp_path, model, steps=6)
+    file = last(tmp_path) / "rank-1.bin"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    # The step count is part of the learning-rate curve, so the shorter run must not be the start of the longer one.
+    attempt = run(zygote, tmp_path, model, steps=6)
+    told = [m for m in attempt.of("log", 0) if m.get("event") == "checkpoint_damaged"]
+    assert len(told) == 1 and told[0]["code"] == "ENGINE_CHECKPOINT_DAMAGED" and told[0]["file"] == str(file)
+    assert [m["step"] for m in attempt.of("step", 0)] == [4, 5, 6]
+    assert checkpoint.verify(last(tmp_path)).step == 6
+    for _, path in manifest.published(tmp_path / "checkpoints"):
+        (path / "index.json").write_text("{}")
+    attempt = Attempt(zygote, tmp_path, tmp_path / "worker.json", 4)
+    assert set(attempt.wait().values()) == {3}
+    assert attempt.of("fatal")[0]["code"] == "ENGINE_CHECKPOINT_NONE_GOOD"
+
+
+@pytest.mark.parametrize(
+    ("world", "layout"),
+    [
+        (1, {"pp": 1, "dpShard": 1, "ep": 1, "stages": None}),
+        (4, {"pp": 1, "dpShard": 4, "ep": 2, "stages": None}),
+    ],
+)
+def test_resuming_under_another_layout(
+    zygote: Zygote,
+    model: Path,
+    reference: tuple[Path, Attempt],
+    tmp_path: Path,
+    world: int,
+    layout: dict[str, Any],
+) -> None:
+    source = reference[0] / "checkpoints" / "step-00000006"
+    resume = {"resume": str(source), "dir": str(tmp_path / "checkpoints")}
+    unchanged = run(zygote, tmp_path, model, world, layout=layout, checkpoint=resume, steps=6)
+    assert unchanged.of("step") == []
+    a, b = tensors(source), tensors(last(tmp_path))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    attempt = run(zygote, tmp_path, model, world, layout=layout, checkpoint=resume)
+    expected = losses(reference[1])
+    assert sorted(losses(attempt)) == [7, 8]
+    for step, (loss, norm) in losses(attempt).items():
+        assert loss == pytest.approx(expected[step][0], rel=1e-5)
+        assert norm == pytest.approx(expected[step][1], rel=1e-4)
+
+
+def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, tmp_path: Path) -> None:
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, checkpoint={"every": 0}), 4)
+    attempt.until(lambda: attempt.steps() >= 1)
+    attempt.command(id="a", do="set_learning_rate", learningRate=5e-4)
+    attempt.command(id="b", do="skip_batch", count=3)
+    attempt.command(id="c", do="dance")
+    attempt.command(id="d", do="set_learning_rate", learningRate="fast")
+    attempt.command(id="e", do="relocate", placement={"99": [0]})
+    attempt.command(id="f", do="checkpoint")
+    attempt.until(lambda: attempt.of("saved"))
+    attempt.command(id="g", do="stop")
+    assert set(attempt.wait().values()) == {0}
+    acks = {m["id"]: m for m in attempt.of("ack")}
+    assert {i: m["ok"] for i, m in acks.items()} == {
+        "a": True, "b": True, "c": False, "d": False, "e": False, "f": True, "g": True,
+    }  # fmt: skip
+    assert acks["e"]["detail"]["code"] == "ENGINE_PLACEMENT"
+    skipped = acks["b"]["step"]
+    for rank in range(4):
+        for message in attempt.of("step", rank):
+            late = message["step"] > skipped
+            assert message["cursor"] - message["step"] == (3 if late else 0)
+    assert attempt.of("step", 0)[-1]["learningRate"] == pytest.approx(5e-4, rel=0.01)
+    end = checkpoint.verify(last(tmp_path))
+    assert end.step == attempt.steps() and end.cursor == end.step + 3 and end.facts["peakRate"] == 5e-4
+
+
+def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
+    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+) -> None:
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model), 4)
+    attempt.until(lambda: attempt.steps() >= 2)
+    attempt.kill(2, signal.SIGTERM)
+    assert set(attempt.wait().values()) == {0}
+    stopped = checkpoint.verify(last(tmp_path)).step
+    assert 2 <= stopped < STEPS
+    second = run(zygote, tmp_path, model)
+    assert min(m["step"] for m in second.of("step")) == stopped + 1
+    assert losses(second) == {s: v for s, v in losses(reference[1]).items() if s > stopped}
+    same_end(reference[0], tmp_path)
+
+
+def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
+    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+) -> None:
+    draw = random.Random(2)
+    spec = write_spec(tmp_path, model, checkpoint={"every": 2})
+    attempt = Attempt(zygote, tmp_path, spec, 4)
+    moves = 0
+    while len(attempt.exits) < 4:
+        seen = attempt.steps()
+        attempt.until(lambda seen=seen: attempt.steps() > seen or attempt.of("done", 0))  # type: ignore[misc]
+        if attempt.of("done", 0) or attempt.steps() >= STEPS - 1:
+            break
+        if attempt.steps() == 5:
+            attempt.command(id="k", do="relocate", placement=shuffled(draw))
+            attempt.kill(1)
+            break
+        attempt.command(id=str(attempt.steps()), do="relocate", placement=shuffled(draw))
+        moves += 1
+    attempt.wait()
+    assert moves >= 3 and any(m["bytes"] > 0 for m in attempt.of("moved"))
+    second = run(zygote, tmp_path, model, checkpoint={"every": 2})
+    assert second.of("log", 0)[0]["event"] == "resumed"
+    expected = losses(reference[1])
+    assert all(expected[step] == value for step, value in (losses(attempt) | losses(second)).items())
+    same_end(reference[0], tmp_path)
+    assert checkpoint.verify(last(tmp_path)).placement != checkpoint.verify(last(reference[0])).placement
+
+
+def shuffled(draw: random.Random) -> dict[str, list[int]]:
+    return {str(layer): draw.sample(range(8), 8) for layer in range(5)}
+
+
+def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, model: Path, tmp_path: Path) -> None:
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, optimizer={"warmupSteps": 0}), 4)
+    attempt.until(lambda: attempt.of("saved"))
+    attempt.command(id="x", do="set_learning_rate", learningRate=1e38)
+    codes = attempt.wait()
+    assert set(codes.values()) == {40}, attempt.logs()
+    fatal = attempt.of("fatal", 0)[0]
+    assert fatal["code"] == "ENGINE_NOT_FINITE" and fatal["cursor"] == fatal["step"] - 1
+
+
+def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
+    port = free_port()
+    ranks = []
+    for rank in range(2):
+        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
+        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, "MASTER_PORT": str(port)}
+        command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
+        ranks.append(subprocess.Popen(command, cwd=ENGINE, env=env))
+    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    assert checkpoint.verify(last(tmp_path)).step == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"steps": "many"}, "ENGINE_SPEC_FIELD"),
+        ({"optimzer": {}}, "ENGINE_SPEC_FIELD"),
+        ({"layout": {"ep": 3}}, "ENGINE_LAYOUT"),
+        ({"data": {"path": "/nowhere.safetensors"}}, "ENGINE_DATA_MISSING"),
+        ({"model": {"config": "/nowhere"}}, "ENGINE_MODEL_MISSING"),
+    ],
+)
+def test_bad_specs_are_refused_with_a_code(
+    zygote: Zygote, model: Path, tmp_path: Path, changes: dict[str, Any], code: str
+) -> None:
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, **changes), 1)
+    assert attempt.wait() == {0: 3}
+    assert attempt.of("fatal")[0]["code"] == code

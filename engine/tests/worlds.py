@@ -1,0 +1,82 @@
+"""Small worlds of real processes over gloo, for tests and benchmarks.
+
+Ranks are forked from this process, so torch and transformers are imported once; therefore this process itself must
+never run a backward pass (autograd's threads do not survive a fork): a world of one does it. A task is any function;
+it runs on every rank with RANK and friends set.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tiny import config
+
+from tessera_engine.engine import Engine
+from tessera_engine.spec import Spec
+
+CONTEXT = multiprocessing.get_context("fork")
+
+
+def _rank(rank: int, world: int, port: int, pipe: Any, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    os.environ |= {
+        "RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    try:
+        pipe.send((True, task(*arguments)))
+    except BaseException as error:
+        pipe.send((False, f"rank {rank}: {error!r}\n{traceback.format_exc()}"))
+    pipe.close()
+    os._exit(0)
+
+
+def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Runs `task` on `world` ranks; their results by rank. Raises with the first rank's traceback when one fails."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pipes, processes = [], []
+    for rank in range(world):
+        mine, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=_rank, args=(rank, world, port, theirs, task, arguments), daemon=True)
+        process.start()
+        theirs.close()
+        pipes.append(mine)
+        processes.append(process)
+    try:
+        found = [pipe.recv() for pipe in pipes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    bad = [text for good, text in found if not good]
+    if bad:
+        raise AssertionError("\n".join(bad))
+    return [value for _, value in found]
+
+
+def rows(engine: Engine, step: int, vocabulary: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+    """This data rank's part of a seeded global batch; the first quarter of every row has no loss."""
+    batch = engine.spec.batch
+    draw = torch.Generator().manual_seed(1000 + step)
+    ids = torch.randint(0, 64, (batch.global_batch, batch.sequence_length), generator=draw)
+    ids = (ids * 7 + ids.roll(1, 1)) % vocabulary
+    each = batch.global_batch // engine.spec.layout.data_ranks
+    mine = ids[engine.mesh.data_rank * each :][:each]
+    labels = mine.clone()
+    labels[:, : batch.sequence_length // 4] = -100
+    return mine, labels
+
+
+def train(spec: Spec, model: str, steps: int, changes: dict[str, Any] | None = None) -> list[tuple[float, float]]:
+    """Loss and gradient norm of `steps` steps."""
+    engine = Engine.build(spec, config=config(model, **(changes or {})))
+    results = [engine.train_step(*rows(engine, step)) for step in range(steps)]
+    return [(result.loss, result.grad_norm) for result in results]

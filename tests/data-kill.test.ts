@@ -1,0 +1,71 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { Random } from "../src/base/index.ts";
+import { verifyStep } from "../src/data/index.ts";
+
+const tessera = resolve(import.meta.dirname, "../bin/tessera.mjs");
+const root = mkdtempSync(join(tmpdir(), "tessera-kill-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** Runs `tessera data pack`, killed with -9 as soon as `untilTalk` was said (or never). */
+function pack(folder: string, untilTalk?: string): Promise<{ code: number | null; out: string }> {
+  const child = spawn(
+    process.execPath,
+    [
+      tessera,
+      "data",
+      "pack",
+      "--out",
+      folder,
+      "--drafts",
+      "400",
+      "--train",
+      "150",
+      "--heldout",
+      "20",
+      "--json",
+    ],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  let out = "";
+  let talk = "";
+  child.stdout.on("data", (piece: Buffer) => {
+    out += piece.toString();
+  });
+  child.stderr.on("data", (piece: Buffer) => {
+    talk += piece.toString();
+    if (untilTalk !== undefined && talk.includes(untilTalk)) child.kill("SIGKILL");
+  });
+  return new Promise((done) => child.on("close", (code) => done({ code, out })));
+}
+
+const content = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => !name.startsWith(".") && name !== "data.json")
+    .map((name) => `${name} ${verifyStep(join(folder, name)).content}`);
+
+test("killed with -9 after any step and run again, the data are the same as undisturbed", async () => {
+  const calm = join(root, "calm");
+  expect((await pack(calm)).code).toBe(0);
+  const expected = content(calm);
+  expect(expected.length).toBe(8);
+  const random = new Random(1);
+  const folder = join(root, "rough");
+  for (const step of ["produce", "gate", "dedup", random.pick(["classify", "tokenizer", "select"])]) {
+    const { code } = await pack(folder, step);
+    expect(code).toBeNull();
+    // Whatever can be seen is whole.
+    for (const name of readdirSync(folder).filter((each) => !each.startsWith(".")))
+      verifyStep(join(folder, name));
+  }
+  const { code, out } = await pack(folder);
+  expect(code).toBe(0);
+  expect(content(folder)).toEqual(expected);
+  expect(JSON.parse(out)).toMatchObject({ schema: "tessera.data.funnel/v1" });
+  expect(readFileSync(join(folder, "data.json"), "utf8")).toBe(readFileSync(join(calm, "data.json"), "utf8"));
+});

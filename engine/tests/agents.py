@@ -178,7 +178,7 @@ class Attempt:
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.folder.glob("rank-*.log")))
 
 
-def write_spec(folder: Path, model: Path, **changes: Any) -> Path:
+def write_spec(folder: Path, base: Path, /, **changes: Any) -> Path:
     """worker.json for a tiny run on packed random rows; `changes` replace or extend sections."""
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "train.safetensors"
@@ -197,7 +197,7 @@ def write_spec(folder: Path, model: Path, **changes: Any) -> Path:
         "deterministic": True,
         "threads": 1,
         "steps": 8,
-        "model": {"config": str(model), "init": "hf", "weights": str(model)},
+        "model": {"config": str(base), "init": "hf", "weights": str(base)},
         "moe": {"biasRate": 0.001, "sequenceBalanceLoss": 0.0001},
         "mtp": {"lossWeight": 0.3},
         "indexer": {"lossWeight": 0.01},

@@ -153,7 +153,8 @@ class Family:
         self.config = model.config
         self.config._experts_implementation_internal = dispatch.NAME
         self.config._attn_implementation_internal = self.attention(kind)
-        if not all(hasattr(model.model, n) for n in ("embed_tokens", "layers", "rotary_emb", *self.tail)):
+        body = getattr(model, "model", None)
+        if not all(hasattr(body, name) for name in ("embed_tokens", "layers", "rotary_emb", *self.tail)):
             raise EngineError("ENGINE_MODEL_FAMILY", f"{kind.__name__} is not of a shape this engine can split")
         return model
 

@@ -82,6 +82,23 @@ function installPython(dev) {
   writeFileSync(stamp, value);
 }
 
+/** Where the browser tests look for Chromium; CHROMIUM names another place. */
+export const chromium = () =>
+  [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
+    (path) => path && existsSync(path),
+  );
+
+/** Chromium for the browser tests, where this user may install it; elsewhere those tests are left out and counted as skipped. */
+function installChromium() {
+  if (chromium()) return;
+  const apt = spawnSync("apt-get", ["--version"], { stdio: "ignore" }).status === 0;
+  if (!apt || process.getuid?.() !== 0) return;
+  console.error("… Chromium and a Chinese font for the browser tests");
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  spawnSync("apt-get", ["update", "-qq"], { stdio: "ignore", env });
+  spawnSync("apt-get", ["install", "-y", "-qq", "chromium", "fonts-noto-cjk"], { stdio: "ignore", env });
+}
+
 function bundledNode() {
   const path = join(root, "node_modules", `node-linux-${process.arch}`, "bin", "node");
   return Number(process.versions.node.split(".")[0]) >= 24 || !existsSync(path) ? process.execPath : path;
@@ -96,6 +113,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   else if (task === "quickstart")
     need("the quick start", node, [join(root, "scripts", "quickstart.ts"), ...rest], { env: process.env });
   else if (task === "test" || task === "check") {
+    if (task === "test") installChromium();
     const done = spawnSync(node, [join(root, "scripts", `${task}.mjs`), ...rest], {
       cwd: root,
       stdio: "inherit",

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -68,4 +68,20 @@ test("killed with -9 after any step and run again, the data are the same as undi
   expect(content(folder)).toEqual(expected);
   expect(JSON.parse(out)).toMatchObject({ schema: "tessera.data.funnel/v1" });
   expect(readFileSync(join(folder, "data.json"), "utf8")).toBe(readFileSync(join(calm, "data.json"), "utf8"));
+});
+
+test.each([
+  [["pack", "--drafts", "many"], "DATA_RECIPE"],
+  [["pack", "--recipe", "nowhere.yaml"], "DATA_RECIPE"],
+  [["pack", "--drafts", "20", "--tokenizer", "nowhere"], "DATA_TOKENIZER"],
+  [["show"], "DATA_FOLDER"],
+])("data %j ends with %s, what to do next, and exit code 2", (words, code) => {
+  const done = spawnSync(
+    process.execPath,
+    [tessera, "data", ...words, "--out", join(root, "bad"), "--json"],
+    { encoding: "utf8" },
+  );
+  expect(done.status).toBe(2);
+  expect(JSON.parse(done.stdout)).toMatchObject({ schema: "tessera.error/v1", code });
+  expect(done.stderr).toContain("next:");
 });

@@ -115,6 +115,13 @@ function modelOf(name: string): Model | undefined {
   return cache.get(name);
 }
 
+/** A model of the published table by its name there. */
+export function modelNamed(name: string): Model {
+  const model = modelOf(name);
+  if (!model) throw new Error(`no config for ${name}`);
+  return model;
+}
+
 function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits } | string {
   const { row, model } = run;
   const n = (key: string, fallback: number) => (row[key] ? Number(row[key]) : fallback);

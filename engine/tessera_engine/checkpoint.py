@@ -122,7 +122,7 @@ class Saver:
             path = published
         except EngineError as failure:
             error = failure
-        except (OSError, RuntimeError, ValueError) as failure:
+        except Exception as failure:  # whatever it is, training goes on and the controller hears of it
             error = _save_error(failure, path)
         if error is not None and dist.get_rank(self.group) == 0:
             shutil.rmtree(path, ignore_errors=True)
@@ -143,10 +143,15 @@ class Saver:
         dist.gather_object(planner.create_local_plan(), plans, dst=0, group=self.group)
         finals: list[Any] | None = None
         if plans is not None:
-            finals, metadata = planner.create_global_plan(plans)
-            self._index = index_of(metadata, finals)
+            try:
+                finals, metadata = planner.create_global_plan(plans)
+                self._index = index_of(metadata, finals)
+            except Exception as error:  # the others wait for an answer
+                finals = [error] * world
         mine: list[Any] = [None]
         dist.scatter_object_list(mine, finals, src=0, group=self.group)
+        if isinstance(mine[0], Exception):
+            raise mine[0]
         self._plan, self._planner, self._signature = planner.finish_plan(mine[0]), planner, signature
 
     def _write_and_publish(self, path: Path, manifest: Manifest) -> tuple[Path, int]:

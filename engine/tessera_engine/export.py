@@ -115,12 +115,17 @@ def read_shard(path: Path, entries: list[Entry]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def export(source: Path, model: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
-    """Writes the folder `out` and returns the result line's fields. `out` appears complete or not at all."""
+def export(
+    source: Path, model: Path, out: Path, shard_bytes: int = SHARD_BYTES, store: str | None = None
+) -> dict[str, Any]:
+    """Writes the folder `out` and returns the result line's fields. `out` appears complete or not at all.
+
+    `store`: dtype of the weights on disk when it is not the one they were trained in; the config names the trained one.
+    """
     manifest = checkpoint.verify(source)
     config = read_config(str(model))
     name = str(manifest.facts.get("param", "float32"))
-    entries = entries_of(source, config, getattr(torch, name), _fp32_of(config))
+    entries = entries_of(source, config, getattr(torch, store or name), _fp32_of(config))
     shards = shards_of(entries, shard_bytes)
     temporary = out.parent / f".{out.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -147,12 +152,12 @@ def export(source: Path, model: Path, out: Path, shard_bytes: int = SHARD_BYTES)
 
 
 def main(arguments: list[str]) -> int:
-    """`export SPEC` {"checkpoint", "model", "out", "maxShardBytes"?}: progress lines and a result line."""
+    """`export SPEC` {"checkpoint", "model", "out", "maxShardBytes"?, "dtype"?}: progress lines and a result line."""
     try:
         spec = read_tool_spec(arguments, "checkpoint", "model", "out")
         started = time.monotonic()
         limit = int(spec.get("maxShardBytes", SHARD_BYTES))
-        result = export(Path(spec["checkpoint"]), Path(spec["model"]), Path(spec["out"]), limit)
+        result = export(Path(spec["checkpoint"]), Path(spec["model"]), Path(spec["out"]), limit, spec.get("dtype"))
         emit({"kind": "result", **result, "seconds": time.monotonic() - started})
         return 0
     except EngineError as error:

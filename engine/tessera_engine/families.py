@@ -92,7 +92,8 @@ class Stage(nn.Module):
         context = family.context(self, h, input_ids)
         for i in self.numbers:
             h = first(self.model.layers[str(i)](h, **context, attention_mask=family.mask(i, h)))
-        return torch.stack([self._loss(h, input_ids, labels, context)]) if self.last else h
+        # What travels to the next stage must be contiguous; a layer may hand out a permuted view.
+        return torch.stack([self._loss(h, input_ids, labels, context)]) if self.last else h.contiguous()
 
     def _loss(self, h: torch.Tensor, ids: torch.Tensor, labels: torch.Tensor, context: dict[str, Any]) -> torch.Tensor:
         family, trace = self.family, self.family.trace
@@ -153,7 +154,8 @@ class Family:
         self.config = model.config
         self.config._experts_implementation_internal = dispatch.NAME
         self.config._attn_implementation_internal = self.attention(kind)
-        if not all(hasattr(model.model, n) for n in ("embed_tokens", "layers", "rotary_emb", *self.tail)):
+        body = getattr(model, "model", None)
+        if not all(hasattr(body, name) for name in ("embed_tokens", "layers", "rotary_emb", *self.tail)):
             raise EngineError("ENGINE_MODEL_FAMILY", f"{kind.__name__} is not of a shape this engine can split")
         return model
 

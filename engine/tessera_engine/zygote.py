@@ -46,6 +46,7 @@ PREIMPORT = (
     "transformers.models.deepseek_v4.modeling_deepseek_v4",
     "transformers.models.qwen3_moe.modeling_qwen3_moe",
     "tessera_engine.worker",
+    "tessera_engine.loop",
 )
 
 

@@ -38,7 +38,7 @@ class Zygote:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
         self._pending = b""
-        self.ready = self.read(120)
+        self.ready = self.read(600)
 
     def ask(self, **request: Any) -> None:
         assert self.process.stdin is not None
@@ -59,7 +59,7 @@ class Zygote:
         message: Message = json.loads(line)
         return message
 
-    def read(self, seconds: float = 30) -> Message:
+    def read(self, seconds: float = 300) -> Message:
         message = self.poll(seconds)
         assert message is not None, "the zygote says nothing"
         return message
@@ -155,7 +155,7 @@ class Attempt:
         for rank in range(self.world):
             if rank not in self.exits:
                 self.kill(rank)
-        self.until(lambda: len(self.exits) == self.world, 20)
+        self.until(lambda: len(self.exits) == self.world, 100)
         for connection in self.connections:
             connection.close()
         self.server.close()
@@ -178,7 +178,7 @@ class Attempt:
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.folder.glob("rank-*.log")))
 
 
-def write_spec(folder: Path, model: Path, **changes: Any) -> Path:
+def write_spec(folder: Path, base: Path, /, **changes: Any) -> Path:
     """worker.json for a tiny run on packed random rows; `changes` replace or extend sections."""
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "train.safetensors"
@@ -197,7 +197,7 @@ def write_spec(folder: Path, model: Path, **changes: Any) -> Path:
         "deterministic": True,
         "threads": 1,
         "steps": 8,
-        "model": {"config": str(model), "init": "hf", "weights": str(model)},
+        "model": {"config": str(base), "init": "hf", "weights": str(base)},
         "moe": {"biasRate": 0.001, "sequenceBalanceLoss": 0.0001},
         "mtp": {"lossWeight": 0.3},
         "indexer": {"lossWeight": 0.01},

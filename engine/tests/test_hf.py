@@ -87,7 +87,9 @@ def write_mtp(folder: str) -> None:
     """Adds this engine's MTP weights to a folder under their names on disk."""
     engine = Engine.build(spec(model={"config": folder, "init": "hf", "weights": folder}))
     tensors = load_file(f"{folder}/model.safetensors")
-    for title, (_, piece) in engine.pieces().items():
+    for key, piece in engine.state_dict().items():
+        title = key.removeprefix("model/")
+        assert isinstance(piece, Piece)
         if not title.startswith("mtp."):
             continue
         names = [hf.expert_names(engine.family.config, title, e) for e in range(8)]

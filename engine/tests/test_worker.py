@@ -20,7 +20,7 @@ from agents import ENGINE, Attempt, Zygote, free_port, model_folder, write_spec
 from tessera_engine import checkpoint, manifest
 from tessera_engine.storage import RawReader
 
-STEPS = 8
+STEPS = 6
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model_folder(tmp_path_factory.mktemp("model"))
 
 
-def run(zygote: Zygote, folder: Path, model: Path, world: int = 4, **changes: Any) -> Attempt:
-    attempt = Attempt(zygote, folder, write_spec(folder, model, **changes), world)
+def run(zygote: Zygote, folder: Path, base: Path, world: int = 4, **changes: Any) -> Attempt:
+    changes = {"steps": STEPS, **changes}
+    attempt = Attempt(zygote, folder, write_spec(folder, base, **changes), world)
     assert set(attempt.wait().values()) == {0}, attempt.logs()
     return attempt
 
@@ -88,7 +89,7 @@ def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attemp
     assert len({json.dumps(losses(attempt))}) == 1
     first = attempt.of("step", 0)[0]
     assert first["spans"]["forwardBackward"] > 0 and first["memory"]["weights"] > 0 and first["tokens"] == 4 * 32
-    assert [m["step"] for m in attempt.of("saved")] == [3, 6, 8]
+    assert [m["step"] for m in attempt.of("saved")] == [3, 6]
     assert attempt.of("nograd")[0]["parameters"] == []
     assert attempt.of("parity")[0]["ok"] and 0 < attempt.of("parity")[0]["maxRelative"] < 1e-3
     for message in attempt.of("load"):
@@ -103,7 +104,7 @@ def test_killed_ranks_at_any_moment_change_nothing(
 ) -> None:
     """Kills within steps and in the midst of saves; each time the run goes on from the last published checkpoint."""
     draw = random.Random(11)
-    spec = write_spec(tmp_path, model, checkpoint={"every": 2})
+    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 2})
     resumed: list[int] = []
     for number, moment in enumerate(["saving", "saved", "step", "saving", None], 1):
         attempt = Attempt(zygote, tmp_path, spec, 4, attempt=number)
@@ -125,13 +126,12 @@ def test_killed_ranks_at_any_moment_change_nothing(
 def test_a_damaged_checkpoint_is_passed_over_and_said(
     zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
-    run(zygote, tmp_path, model, steps=6)
+    run(zygote, tmp_path, model)
     file = last(tmp_path) / "rank-1.bin"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 4
     file.write_bytes(data)
-    # The step count is part of the learning-rate curve, so the shorter run must not be the start of the longer one.
-    attempt = run(zygote, tmp_path, model, steps=6)
+    attempt = run(zygote, tmp_path, model)
     told = [m for m in attempt.of("log", 0) if m.get("event") == "checkpoint_damaged"]
     assert len(told) == 1 and told[0]["code"] == "ENGINE_CHECKPOINT_DAMAGED" and told[0]["file"] == str(file)
     assert [m["step"] for m in attempt.of("step", 0)] == [4, 5, 6]
@@ -158,15 +158,15 @@ def test_resuming_under_another_layout(
     world: int,
     layout: dict[str, Any],
 ) -> None:
-    source = reference[0] / "checkpoints" / "step-00000006"
+    source = reference[0] / "checkpoints" / "step-00000003"
     resume = {"resume": str(source), "dir": str(tmp_path / "checkpoints")}
-    unchanged = run(zygote, tmp_path, model, world, layout=layout, checkpoint=resume, steps=6)
+    unchanged = run(zygote, tmp_path, model, world, layout=layout, checkpoint=resume, steps=3)
     assert unchanged.of("step") == []
     a, b = tensors(source), tensors(last(tmp_path))
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     attempt = run(zygote, tmp_path, model, world, layout=layout, checkpoint=resume)
     expected = losses(reference[1])
-    assert sorted(losses(attempt)) == [7, 8]
+    assert sorted(losses(attempt)) == [4, 5, 6]
     for step, (loss, norm) in losses(attempt).items():
         assert loss == pytest.approx(expected[step][0], rel=1e-5)
         assert norm == pytest.approx(expected[step][1], rel=1e-4)
@@ -202,7 +202,7 @@ def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, t
 def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
     zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
-    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model), 4)
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=STEPS), 4)
     attempt.until(lambda: attempt.steps() >= 2)
     attempt.kill(2, signal.SIGTERM)
     assert set(attempt.wait().values()) == {0}
@@ -218,22 +218,22 @@ def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
     zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
     draw = random.Random(2)
-    spec = write_spec(tmp_path, model, checkpoint={"every": 2})
+    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 2})
     attempt = Attempt(zygote, tmp_path, spec, 4)
     moves = 0
     while len(attempt.exits) < 4:
         seen = attempt.steps()
         attempt.until(lambda seen=seen: attempt.steps() > seen or attempt.of("done", 0))  # type: ignore[misc]
-        if attempt.of("done", 0) or attempt.steps() >= STEPS - 1:
+        if attempt.of("done", 0):
             break
-        if attempt.steps() == 5:
+        if attempt.steps() >= 4:
             attempt.command(id="k", do="relocate", placement=shuffled(draw))
             attempt.kill(1)
             break
         attempt.command(id=str(attempt.steps()), do="relocate", placement=shuffled(draw))
         moves += 1
     attempt.wait()
-    assert moves >= 3 and any(m["bytes"] > 0 for m in attempt.of("moved"))
+    assert moves >= 2 and any(m["bytes"] > 0 for m in attempt.of("moved"))
     second = run(zygote, tmp_path, model, checkpoint={"every": 2})
     assert second.of("log", 0)[0]["event"] == "resumed"
     expected = losses(reference[1])
@@ -248,7 +248,7 @@ def shuffled(draw: random.Random) -> dict[str, list[int]]:
 
 def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, model: Path, tmp_path: Path) -> None:
     attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, optimizer={"warmupSteps": 0}), 4)
-    attempt.until(lambda: attempt.of("saved"))
+    attempt.until(lambda: attempt.steps() >= 1)
     attempt.command(id="x", do="set_learning_rate", learningRate=1e38)
     codes = attempt.wait()
     assert set(codes.values()) == {40}, attempt.logs()
@@ -265,7 +265,11 @@ def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
         env = {**os.environ, **{k: str(v) for k, v in environment.items()}, "MASTER_PORT": str(port)}
         command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
         ranks.append(subprocess.Popen(command, cwd=ENGINE, env=env))
-    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    try:
+        assert [rank.wait(400) for rank in ranks] == [0, 0]
+    finally:
+        for process in ranks:
+            process.kill()
     assert checkpoint.verify(last(tmp_path)).step == 2
 
 

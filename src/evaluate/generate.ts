@@ -94,7 +94,7 @@ export async function generateAnswers(engine: Engine, request: GenerateRequest):
 }
 
 /** Answers of a file; with `torn`, a last line that was being written is left out. */
-export function readAnswers(path: string, torn = false): Answer[] {
+function readAnswers(path: string, torn = false): Answer[] {
   return readJsonl(
     path,
     (value) => ({

@@ -125,7 +125,7 @@ async function measureRetention(engine: Engine, request: MeasureRequest, data: s
 }
 
 /** Rows of the engine's `perplexity` tool. A row of padding alone has no token to predict and says nothing. */
-export function readRowLosses(path: string): RowLoss[] {
+function readRowLosses(path: string): RowLoss[] {
   return readJsonl(path, (value) => ({
     id: String(numberField(value, "row")),
     nll: numberField(value, "nll"),

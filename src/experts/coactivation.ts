@@ -2,7 +2,7 @@ import { Random } from "../base/index.ts";
 import { type Trace, traceLoads } from "./trace.ts";
 
 export type GroupingOptions = {
-  /** Most load of a node over the mean, on the trace; default 1.03, which leaves room for tokens not seen. */
+  /** Most load of a node over the mean, on the trace; default 1.015, which leaves room for tokens not seen. */
   readonly mostLoad?: number;
   readonly passes?: number;
 };
@@ -16,7 +16,7 @@ export type GroupingOptions = {
 export function groupByCoactivation(trace: Trace, nodes: number, options: GroupingOptions = {}): Int32Array {
   const loads = traceLoads(trace);
   const nodeOf = grow(trace, loads, nodes);
-  const refiner = new Refiner(trace, loads, nodes, nodeOf, options.mostLoad ?? 1.03);
+  const refiner = new Refiner(trace, loads, nodes, nodeOf, options.mostLoad ?? 1.015);
   for (let pass = 0; pass < (options.passes ?? 12); pass++) if (!refiner.pass(pass)) break;
   return nodeOf;
 }

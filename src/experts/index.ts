@@ -40,7 +40,7 @@ export {
   rebalance,
   type RebalanceOptions,
 } from "./rebalance.ts";
-export { makeShape, type Shape, type ShapeRequest, slotsOf } from "./shape.ts";
+export { makeShape, type Shape, type ShapeRequest, slotsOf, valuesOfRanks } from "./shape.ts";
 export { type SplitBound, splitBound } from "./split-bound.ts";
 export {
   drift,

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
 import { layerLoads, makeLoads } from "./loads.ts";
 import { checkPlacement, startPlacement } from "./placement.ts";
-import { makeShape, type ShapeRequest } from "./shape.ts";
+import { makeShape, type ShapeRequest, valuesOfRanks } from "./shape.ts";
 
 const codeOf = (result: { ok: boolean; error?: unknown }) =>
   result.ok ? "ok" : (result as { error: { code: string } }).error.code;
@@ -79,4 +79,10 @@ test("the starting placement keeps the rules for every shape", () => {
     ),
     { numRuns: 300 },
   );
+});
+
+test("a rank that does not exist is a coded error", () => {
+  expect(unwrap(valuesOfRanks(3, new Map([[1, 0.5]]), 1))).toEqual([1, 0.5, 1]);
+  for (const rank of [3, -1, 0.5])
+    expect(codeOf(valuesOfRanks(3, new Map([[rank, 1]]), 1))).toBe("EXPERTS_RANK");
 });

@@ -129,6 +129,20 @@ function feasible(shape: Shape): Result<Shape> {
   return ok(shape);
 }
 
+/** One value for each rank, `fallback` where none is named. Errors: EXPERTS_RANK for a rank that does not exist. */
+export function valuesOfRanks(
+  ranks: number,
+  named: ReadonlyMap<number, number>,
+  fallback: number,
+): Result<number[]> {
+  for (const rank of named.keys()) {
+    if (!Number.isSafeInteger(rank) || rank < 0 || rank >= ranks) {
+      return err(fail("EXPERTS_RANK", { rank, ranks, last: ranks - 1 }, { rank }));
+    }
+  }
+  return ok(Array.from({ length: ranks }, (_, r) => named.get(r) ?? fallback));
+}
+
 /** Slots of one rank. */
 export const slotsOf = (shape: Shape, rank: number): number =>
   (shape.slotStart[rank + 1] as number) - (shape.slotStart[rank] as number);

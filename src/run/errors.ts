@@ -132,12 +132,12 @@ const entries = {
   RUN_NOT_FINITE: {
     exit: EXIT.failedRun,
     message: {
-      en: "loss {loss}, gradient norm {gradNorm} at step {step}, twice: not a passing fault",
-      zh: "第 {step} 步損失 {loss}、梯度範數 {gradNorm}，兩次相同，並非偶發",
+      en: "not finite at step {step}: {numbers}",
+      zh: "第 {step} 步數值不是有限數：{numbers}",
     },
     next: {
-      en: "lower optimizer.learningRate or look at the data of that step, then run again",
-      zh: "調低 optimizer.learningRate 或檢查該步資料後再執行",
+      en: "a second time at one step is no passing fault: lower optimizer.learningRate or look at the data of that step",
+      zh: "同一步兩次即非偶發：調低 optimizer.learningRate，或檢查該步資料",
     },
   },
   RUN_DISK_FULL: {

@@ -76,14 +76,17 @@ const rankCrash: Rule = (state, signal, run) => {
 /** Once may be a passing fault of the hardware; the same step again is data or mathematics, and no restart mends that. */
 function notFinite(state: WatchState, run: RunState, rank: number, exit: Params): Finding {
   const bad = state.notFinite;
-  const step = bad?.step ?? Math.max(0, ...Object.values(state.steps)) + 1;
-  const evidence = {
-    ...exit,
-    step,
-    loss: String(bad?.loss ?? "NaN"),
-    gradNorm: String(bad?.gradNorm ?? "NaN"),
-  };
-  const found = alarm("notFinite", "RUN_NOT_FINITE", { rank, step }, evidence);
+  // The engine stops before it reports such a step: then its last words tell which one it was.
+  const step = bad?.step ?? state.fatals[rank]?.step ?? Math.max(0, ...Object.values(state.steps)) + 1;
+  const numbers = bad
+    ? `loss ${bad.loss}, gradient norm ${bad.gradNorm}`
+    : (state.fatals[rank]?.message ?? exit["how"] ?? "");
+  const found = alarm(
+    "notFinite",
+    "RUN_NOT_FINITE",
+    { rank, step },
+    { ...exit, step, numbers: String(numbers) },
+  );
   const before = run.incidents.some((one) => one.alarm.rule === "notFinite" && one.alarm.step === step);
   return heal(found, before ? "stop" : state.policy.notFinite.remedy, state, run);
 }

@@ -36,6 +36,7 @@ async function open(hash: string, width = 1280, colorScheme: "light" | "dark" = 
     colorScheme,
     bypassCSP: true,
   });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   page.on("pageerror", (error) => problems.push(error.message));
   page.on("console", (message) => {
@@ -116,10 +117,7 @@ test("charts: the pointer and the arrow keys read values, all charts together; t
   await figure.locator(".plot").focus();
   await page.keyboard.press("Home");
   expect(await figure.locator(".read").innerText()).toContain(`step 1: ${loss?.points[0]?.[3]?.toFixed(3)}`);
-  for (const key of [
-    ..."PageDown,".repeat(7).split(",").slice(0, 7),
-    ..."ArrowRight,".repeat(6).split(",").slice(0, 6),
-  ])
+  for (const key of `${"PageDown ".repeat(7)}${"ArrowRight ".repeat(6)}`.trim().split(" "))
     await page.keyboard.press(key);
   const read = await page.locator('figure[data-chart="gradNorm"] .read').innerText();
   expect(read).toContain("step 77:");
@@ -160,9 +158,9 @@ test("load map: the cell under the keys is told, its colour follows its load, th
     const pen = map?.getContext("2d");
     if (!map || !pen) return [];
     const [width, height] = [map.width / 16, map.height / 6];
-    return [5, 9].map((column) => [
-      ...pen.getImageData(column * width + width / 2, height * 0.5, 1, 1).data.slice(0, 3),
-    ]);
+    return [5, 9].map((column) =>
+      Array.from(pen.getImageData(column * width + width / 2, height * 0.5, 1, 1).data.slice(0, 3)),
+    );
   });
   expect(colours[1]).toEqual([16, 38, 86]);
   expect(colours[0]).not.toEqual(colours[1]);

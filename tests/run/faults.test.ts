@@ -105,7 +105,7 @@ test("NaN once is a passing fault, twice at one step is the end", async () => {
   const twice = await withFault(-1, () => undefined, "", { nanAt: 14, attempts: [1, 2, 3] });
   expect(twice).toMatchObject({
     outcome: "failed",
-    verdict: { code: "RUN_NOT_FINITE", params: { step: 14, loss: "NaN" } },
+    verdict: { code: "RUN_NOT_FINITE", params: { step: 14, numbers: "loss NaN, gradient norm 1" } },
   });
   expect(place.state.attempt).toBe(2);
 });

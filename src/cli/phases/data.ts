@@ -26,7 +26,7 @@ const produceOf = (recipe: Recipe): Produce => {
 const folderOf = (context: PhaseContext): string => join(context.folder, "data");
 
 /** The domain's own options from the recipe: the tokenizer is the base model's, the sequence length is training's. */
-export function orPart({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "recipeFolder">): DataPart {
+function orPart({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "recipeFolder">): DataPart {
   const produce = produceOf(recipe);
   const { screen } = recipe;
   const share = (label: string) => {

@@ -1,14 +1,13 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { readLines, type Sample } from "../../data/index.ts";
-import { AnswerChecker, MARKS, promptOf } from "../../domains/or/index.ts";
+import { MARKS } from "../../domains/or/index.ts";
 import {
-  type Checker,
   DEFAULT_POLICY,
   type Evaluation,
-  type Item,
   measure as measureModels,
+  orChecker,
   pythonEngine,
+  readOrItems,
 } from "../../evaluate/index.ts";
 import { enginePython, engineTool, type Phase, type PhaseContext, ROOT } from "../../run/index.ts";
 import { unwrap } from "../../base/index.ts";
@@ -26,6 +25,7 @@ export async function exportCheckpoint(
     model: resolve(context.recipeFolder, context.recipe.model.base),
     out,
     maxShardBytes: context.recipe.export?.maxShardBytes ?? 4 * 1024 ** 3,
+    ...(context.recipe.export?.dtype ? { dtype: context.recipe.export.dtype } : {}),
   };
   await engineTool({
     tool: "export",
@@ -35,34 +35,6 @@ export async function exportCheckpoint(
     signal: context.signal,
   });
 }
-
-/** A held-out sample as an item that a model answers. */
-export const itemOf = (sample: Sample): Item => ({
-  id: sample.id,
-  prompt: promptOf(sample.problem),
-  problem: sample.problem,
-  reference: sample.answer,
-  family: sample.family,
-  language: sample.language,
-  difficulty: String(sample.difficulty),
-  status: sample.status,
-  objective: sample.objective,
-});
-
-/** The solver as the judge of answers. */
-export const solverChecker =
-  (checker: AnswerChecker): Checker =>
-  async (item, text) => {
-    const verdict = await checker.check(text, {
-      objective: item.objective ?? Number.NaN,
-      status: item.status,
-    });
-    return {
-      verdict: verdict.verdict,
-      reason: "reason" in verdict ? verdict.reason : "",
-      objective: "objective" in verdict ? verdict.objective : null,
-    };
-  };
 
 /** Base and trained model answer the held-out problems; a solver judges, paired statistics compare, the gate decides. */
 export const measure: Phase<"measure"> = {
@@ -75,45 +47,40 @@ export const measure: Phase<"measure"> = {
       throw new Error("measure runs after training and only when asked for");
     const candidate = candidateFolder(folder);
     await exportCheckpoint(context, trained.checkpoint, candidate);
-    const samples = readLines<Sample>(String(outputs.screen["heldout"])).slice(0, asked.problems);
-    const checker = new AnswerChecker();
+    const { checker, close } = orChecker();
     try {
       const retention = asked.retention.data
         ? resolve(recipeFolder, asked.retention.data)
         : String(outputs.screen["retention"]);
-      const result = await measureModels(
-        pythonEngine(unwrap(enginePython(env)), ROOT),
-        solverChecker(checker),
-        {
-          items: samples.map(itemOf),
-          base: resolve(recipeFolder, recipe.model.base),
-          candidate,
-          retention: existsSync(retention) ? retention : null,
-          folder: join(folder, "eval"),
-          decoding: {
-            maxNewTokens: asked.maxNewTokens,
-            batch: asked.batch,
-            stop: MARKS.end,
-            processes: 2,
-            threads: 1,
-          },
-          policy: {
-            ...DEFAULT_POLICY,
-            minimumEffect: asked.gate.minimumLift,
-            retentionMargin: asked.retention.margin,
-          },
-          confidence: asked.gate.confidence,
-          onProgress: (phase, done, total) => context.progress({ done, total, unit: "item", note: phase }),
-          signal,
+      const result = await measureModels(pythonEngine(unwrap(enginePython(env)), ROOT), checker, {
+        items: readOrItems(String(outputs.screen["heldout"]), asked.problems),
+        base: resolve(recipeFolder, recipe.model.base),
+        candidate,
+        retention: existsSync(retention) ? retention : null,
+        folder: join(folder, "eval"),
+        decoding: {
+          maxNewTokens: asked.maxNewTokens,
+          batch: asked.batch,
+          stop: MARKS.end,
+          processes: 2,
+          threads: 1,
         },
-      );
+        policy: {
+          ...DEFAULT_POLICY,
+          minimumEffect: asked.gate.minimumLift,
+          retentionMargin: asked.retention.margin,
+        },
+        confidence: asked.gate.confidence,
+        onProgress: (phase, done, total) => context.progress({ done, total, unit: "item", note: phase }),
+        signal,
+      });
       return {
         gate: result.gate.verdict === "passed" ? "passed" : "refused",
         file: join(folder, "eval", "evaluation.json"),
         ...headline(result),
       };
     } finally {
-      await checker.close();
+      await close();
     }
   },
   valid: ({ file }) => existsSync(file),
@@ -124,6 +91,3 @@ const headline = ({ comparison }: Evaluation) => ({
   candidate: comparison.overall.candidate,
   difference: comparison.overall.difference,
 });
-
-export const readEvaluation = (file: string): Evaluation =>
-  JSON.parse(readFileSync(file, "utf8")) as Evaluation;

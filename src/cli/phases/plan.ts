@@ -28,7 +28,7 @@ import {
 const RANKS_PER_CORE = 2;
 
 /** This machine as a cluster of CPU processes that share its memory. */
-export function thisMachine(world: number): Cluster {
+function thisMachine(world: number): Cluster {
   const preset = presetCluster("cpu", world);
   const group = preset?.groups[0];
   if (!preset || !group) throw new Error(`no cpu preset for ${world} ranks`);
@@ -83,7 +83,7 @@ const workerLayout = (layout: Layout, asked: Recipe["layout"]): WorkerLayout => 
 });
 
 /** The plan of a recipe on this machine: the layout it asks for, or the fastest that fits, beside every other legal one. */
-export function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "recipeFolder">): {
+function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "recipeFolder">): {
   plan: Plan;
   layout: WorkerLayout;
   others: Plan | null;
@@ -129,7 +129,7 @@ export const plan: Phase<"plan"> = {
 };
 
 /** Typed arrays become plain lists in JSON. */
-export const plainMemory = (plan: Plan) => ({ ...plan.memory, classOf: [...plan.memory.classOf] });
+const plainMemory = (plan: Plan) => ({ ...plan.memory, classOf: [...plan.memory.classOf] });
 
 const brief = (other: Plan) => ({
   name: other.name,

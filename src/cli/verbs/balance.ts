@@ -22,6 +22,7 @@ import {
   readPlacement,
   rebalance,
   startPlacement,
+  valuesOfRanks,
 } from "../../experts/index.ts";
 import { balancePicture } from "../balance-picture.ts";
 import { cliFail } from "../errors.ts";
@@ -33,6 +34,8 @@ type Options = {
   readonly slots?: number;
   readonly nodes: number;
   readonly groups: number;
+  readonly speed?: ReadonlyMap<number, number>;
+  readonly slotsOn?: ReadonlyMap<number, number>;
   readonly previous?: string;
   readonly out?: string;
   readonly format: "tessera" | "eplb";
@@ -70,6 +73,16 @@ export const balance: Verb = {
       )
       .option("--nodes <n>", text("nodes with equally many ranks", "節點數，每節點進程數相同"), whole, 1)
       .option("--groups <n>", text("groups of a group-limited router", "分組受限路由的組數"), whole, 1)
+      .option(
+        "--speed <rank=value,...>",
+        text("relative speed of ranks that differ", "速度不同的進程的相對速度"),
+        perRank,
+      )
+      .option(
+        "--slots-on <rank=count,...>",
+        text("slots of ranks whose memory differs", "記憶體不同的進程的槽位數"),
+        perRank,
+      )
       .option("--previous <file>", text("placement to start from: move little", "由此放置出發，少搬動"))
       .option("--out <file>", text("write the placement to a file", "把放置寫入檔案"))
       .option("--format <tessera|eplb>", text("form of the placement", "放置的格式"), form, "tessera")
@@ -125,6 +138,10 @@ export const balance: Verb = {
 function run(context: Context, file: string, options: Options): void {
   const steps = unwrap(readLoads(readInput(context, file), file));
   const loads = unwrap(meanLoads(steps));
+  const { ranks } = options;
+  const each = (options.slots ?? loads.experts) / ranks;
+  const slotsPerRank = options.slotsOn && unwrap(valuesOfRanks(ranks, options.slotsOn, each));
+  const speed = options.speed && unwrap(valuesOfRanks(ranks, options.speed, 1));
   const shape = unwrap(
     makeShape({
       experts: loads.experts,
@@ -132,6 +149,8 @@ function run(context: Context, file: string, options: Options): void {
       nodes: options.nodes,
       groups: options.groups,
       ...(options.slots === undefined ? {} : { slots: options.slots }),
+      ...(slotsPerRank ? { slotsPerRank } : {}),
+      ...(speed ? { speed } : {}),
     }),
   );
   const previous = options.previous;
@@ -291,6 +310,14 @@ function whole(value: string): number {
   if (!/^\d+$/.test(value) || Number(value) < 1)
     throw new InvalidArgumentError("a whole number >= 1 / 正整數");
   return Number(value);
+}
+
+function perRank(value: string): ReadonlyMap<number, number> {
+  const pairs = value.split(",").map((part) => part.split("=").map(Number));
+  if (pairs.some((pair) => pair.length !== 2 || pair.some(Number.isNaN))) {
+    throw new InvalidArgumentError("rank=value,rank=value");
+  }
+  return new Map(pairs as [number, number][]);
 }
 
 function number(value: string): number {

@@ -79,11 +79,12 @@ function readPart(context: Context, options: Options): DataPart {
     else throw dataFail("DATA_RECIPE", { detail: "no `data` part" }, { file });
   }
   const { recipe: _recipe, out: _out, ...asked } = options;
-  const own = Object.fromEntries(
+  const own: Record<string, unknown> = Object.fromEntries(
     ["seed", "drafts", "train", "heldout", "tokenizer"].flatMap((key) =>
       key in asked ? [[key, asked[key as keyof typeof asked]]] : [],
     ),
   );
+  if (typeof own["tokenizer"] === "string") own["tokenizer"] = resolve(context.cwd, own["tokenizer"]);
   const parsed = dataPart.safeParse({ ...given, ...own });
   if (parsed.success) return parsed.data;
   const detail = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");

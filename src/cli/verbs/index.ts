@@ -5,6 +5,7 @@ import { data } from "./data.ts";
 import { doctor } from "./doctor.ts";
 import { estimate } from "./estimate.ts";
 import { evaluate } from "./eval.ts";
+import { exportVerb } from "./export.ts";
 import { logs } from "./logs.ts";
 import { plan } from "./plan.ts";
 import { ps } from "./ps.ts";
@@ -30,6 +31,7 @@ export const verbs: readonly Verb[] = [
   resume,
   data,
   evaluate,
+  exportVerb,
   balance,
   report,
   recipeSchemaVerb,

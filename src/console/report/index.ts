@@ -3,7 +3,7 @@ import { loadReportInput, type ReportContext } from "./load/load.ts";
 import { renderReport } from "./render.ts";
 import type { ReportInput } from "./types.ts";
 
-export { loadReportInput, renderReport, type ReportContext, type ReportInput };
+export { renderReport, type ReportContext, type ReportInput };
 
 /** The report of a run folder; `lang` is the language it opens in. Throws REPORT_FOLDER when it is no run folder. */
 export function reportOf(

@@ -137,6 +137,11 @@ export const TEXTS = {
   other: { en: "allocator and framework", zh: "配置器與框架" },
   total: { en: "Planned", zh: "計畫合計" },
   measuredPeak: { en: "Measured peak", zh: "實測峰值" },
+  others: { en: "Other legal layouts ({count})", zh: "其他合法佈局（{count}）" },
+  layoutName: { en: "Layout", zh: "佈局" },
+  stepSeconds: { en: "Predicted step", zh: "預測每步" },
+  free: { en: "Free on the fullest rank", zh: "最滿進程的餘量" },
+  why: { en: "Why not", zh: "未選原因" },
   processPeak: { en: "Process peak", zh: "行程峰值" },
   capacity: { en: "capacity {bytes}", zh: "容量 {bytes}" },
 

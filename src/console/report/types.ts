@@ -58,6 +58,13 @@ export type MemoryPart = {
   /** The layout in one sentence, and why it was chosen. */
   readonly layout: Text;
   readonly why: readonly Text[];
+  /** Other legal layouts that were weighed, fastest first, with the predicted seconds of a step. */
+  readonly others: readonly {
+    readonly name: string;
+    readonly seconds: number;
+    readonly freeBytes: number | null;
+    readonly why: Text;
+  }[];
   readonly capacityBytes: number | null;
   readonly measured: "device" | "process";
   readonly ranks: readonly {
@@ -104,7 +111,7 @@ export type ExpertsPart = {
   readonly bound: number | null;
 };
 
-export type TimelineKind = "phase" | "fault" | "alarm" | "remedy" | "healed" | "checkpoint" | "note";
+type TimelineKind = "phase" | "fault" | "alarm" | "remedy" | "healed" | "checkpoint" | "note";
 export type TimelineEvent = {
   readonly t: number;
   /** End of a phase, or of a fault when training went on. */
@@ -115,7 +122,7 @@ export type TimelineEvent = {
   readonly step: number | null;
 };
 
-export type ExampleAnswer = {
+type ExampleAnswer = {
   readonly text: string;
   readonly verdict: Verdict;
   readonly reason: string;

@@ -80,6 +80,8 @@ export async function runSteps(
   until: StepName,
   progress: DataProgress = () => {},
 ): Promise<Partial<Record<StepName, StepResult>>> {
+  // What is wrong with inputs from outside is said before any work is done.
+  const outside = new Map(WAY.map((step) => [step.name, step.outside?.(part) ?? {}]));
   const code = codeVersion(OWN_SOURCE);
   const done: Partial<Record<StepName, StepResult>> = {};
   const of = (name: StepName): StepResult => {
@@ -98,7 +100,7 @@ export async function runSteps(
       step: step.name,
       code,
       parameters: step.parameters(part),
-      inputs: { ...before, ...step.outside?.(part) },
+      inputs: { ...before, ...outside.get(step.name) },
     };
     progress({ step: step.name, done: 0, of: 1, reused: false });
     const result = await runStep(folder, request, () =>

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { FAMILIES } from "./families/index.ts";
 
 const shares = z.record(z.string(), z.number().min(0));
 
@@ -7,7 +8,10 @@ export const dataPart = z.strictObject({
   seed: z.int().min(0).default(17),
   /** Drafts to make; about 97 % pass the gate. */
   drafts: z.int().min(10).default(6000),
-  families: z.array(z.string()).min(1).optional(),
+  families: z
+    .array(z.enum(FAMILIES.map(({ name }) => name)))
+    .min(1)
+    .optional(),
   difficulties: z.tuple([z.number(), z.number(), z.number()]).default([0.7, 0.25, 0.05]),
   /** Share of Chinese problems. */
   chinese: z.number().min(0).max(1).default(0.4),

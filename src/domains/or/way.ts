@@ -1,5 +1,5 @@
-import { basename, join } from "node:path";
-import { sha256File } from "../../base/node.ts";
+import { basename } from "node:path";
+import { hashJson } from "../../base/node.ts";
 import {
   findDuplicates,
   findLeaks,
@@ -146,7 +146,7 @@ const tokenizer: Step = {
   parameters: ({ tokenizer: given, vocabularySize, seed }) =>
     given === undefined ? { vocabularySize, seed } : {},
   outside: ({ tokenizer: given }) =>
-    given === undefined ? {} : { given: sha256File(join(given, "tokenizer.json")) },
+    given === undefined ? {} : { given: hashJson(Tokenizer.load(given).vocabulary) },
   work: ({ part, rows }) => {
     if (part.tokenizer !== undefined) return tokenizerFiles(Tokenizer.load(part.tokenizer));
     const texts = rows<Sample>("classify", "train.jsonl").map(

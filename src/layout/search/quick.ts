@@ -1,4 +1,4 @@
-import type { Cluster } from "../../cluster/index.ts";
+import { type Cluster, clusterDevices, groupDevices } from "../../cluster/index.ts";
 import { bodyWeights, elements, type LayerBody, type Weight } from "../../model/index.ts";
 import { expertData, type Layout, microBatches } from "../layout.ts";
 import { type StageHome, stageHomes, type StageModel } from "../time/index.ts";
@@ -19,6 +19,8 @@ export class QuickBounds {
   readonly #work = new Map<string, number>();
   readonly #bodies: ReadonlyMap<LayerBody, number>;
   readonly #homes: readonly StageHome[];
+  /** Share of the cluster's devices in each group. */
+  readonly #shares: readonly number[];
 
   constructor(stages: StageModel) {
     this.#stages = stages;
@@ -27,6 +29,8 @@ export class QuickBounds {
       bodies.set(body, (bodies.get(body) ?? 0) + 1);
     }
     this.#bodies = bodies;
+    const devices = clusterDevices(stages.cluster);
+    this.#shares = stages.cluster.groups.map((group) => groupDevices(group) / devices);
     this.#homes = stages.cluster.groups.map(
       (group) => stageHomes({ ...stages.cluster, groups: [group] }, ONE)[0] as StageHome,
     );
@@ -59,7 +63,7 @@ export class QuickBounds {
     return held + (2 * model.hidden * model.streams * tokens * model.layers.length) / layout.pp;
   }
 
-  /** Least seconds of a step: all passes, spread evenly over the stages of the fastest devices, nothing idle. */
+  /** Least seconds of a step: all passes, spread over the stages in proportion to their pace, nothing idle. */
   seconds(layout: Layout): number {
     const again = layout.recompute;
     const key = `${layout.tp}/${layout.cp}/${layout.ep}/${layout.etp}/${layout.contextParallel}/${layout.schedule === "dualpipev"}/${
@@ -69,7 +73,12 @@ export class QuickBounds {
     }`;
     let work = this.#work.get(key);
     if (work === undefined) {
-      work = Math.min(...this.#homes.map((home) => this.#passes(layout, home)));
+      // Ranks of each group take their part of the work at their own pace: paces add up.
+      const pace = this.#homes.reduce(
+        (sum, home, i) => sum + (this.#shares[i] as number) / this.#passes(layout, home),
+        0,
+      );
+      work = 1 / pace;
       this.#work.set(key, work);
     }
     return (work * microBatches(layout, this.#stages.training)) / layout.pp;

@@ -179,16 +179,61 @@ class Room {
   #fit(layout: Layout, training: Training, time: TimeModel, homes: readonly StageHome[]): Tried {
     const { model, memory, constraints, margin } = this.#request;
     let worst = { short: Number.POSITIVE_INFINITY, host: false };
-    for (const stages of splits(time, layout, homes)) {
+    let best: { tried: Tried; seconds: number } | undefined;
+    const attempt = (stages: number[][]): Tried & { readonly report: MemoryReport } => {
       const whole = { ...layout, stages };
       const report = memory(model, whole, training, constraints.engine, homes);
       const fit = fits(report, whole, homes, margin);
-      if (fit.short <= 0)
-        return { fitted: { layout: whole, memory: report, free: fit.free }, short: 0, host: false };
       if (fit.short < worst.short) worst = fit;
+      return fit.short <= 0
+        ? { fitted: { layout: whole, memory: report, free: fit.free }, short: 0, host: false, report }
+        : { ...fit, report };
+    };
+    for (const stages of splits(time, layout, homes)) {
+      let tried = attempt(stages);
+      // Mixed devices: where a rank overflows, cap its layers by what its memory holds and balance the rest again.
+      for (let round = 0; round < 3 && !tried.fitted && this.#request.cluster.groups.length > 1; round++) {
+        const caps = layerCaps({ ...layout, stages }, tried.report, homes, margin, 1 - 0.06 * round);
+        const again = balancedStages(
+          time,
+          layout,
+          homes,
+          (stage) => caps[stageRank(layout, stage)] as number,
+        );
+        if (!again) break;
+        tried = attempt(again);
+      }
+      if (!tried.fitted) continue;
+      if (this.#request.cluster.groups.length === 1) return tried;
+      // On mixed devices a capped split may be slower than the even one, so all that fit are timed.
+      const { seconds } = time.step(tried.fitted.layout);
+      if (!best || seconds < best.seconds) best = { tried, seconds };
     }
+    if (best) return best.tried;
     return worst;
   }
+}
+
+/** Layers a virtual stage of each pipeline rank may hold, in proportion to how full the rank would be. */
+function layerCaps(
+  layout: Layout,
+  report: MemoryReport,
+  homes: readonly StageHome[],
+  margin: number,
+  careful: number,
+): number[] {
+  const layers = new Array<number>(layout.pp).fill(0);
+  layout.stages.forEach((stage, s) => {
+    const rank = stageRank(layout, s);
+    layers[rank] = (layers[rank] as number) + stage.length;
+  });
+  const caps = new Array<number>(layout.pp).fill(Number.POSITIVE_INFINITY);
+  for (const { ppRank, memory } of report.classes) {
+    const room = (homes[ppRank] as StageHome).device.memoryBytes * (1 - margin) - memory.framework;
+    const allowed = ((layers[ppRank] as number) * room * careful) / memory.reserved;
+    caps[ppRank] = Math.min(caps[ppRank] as number, Math.floor(allowed / layout.vpp));
+  }
+  return caps;
 }
 
 /** Stage splits worth trying, fastest first: balanced by time, then by count. */

@@ -131,6 +131,11 @@ export const evaluate = z.strictObject({
 });
 
 export const exportTo = z.strictObject({
+  dtype: key(
+    z.enum(["float32", "bfloat16"]).optional(),
+    "number format of the weights on disk; the trained one when absent",
+    "權重在磁碟上的數值格式；省略則與訓練相同",
+  ),
   maxShardBytes: key(
     z
       .int()

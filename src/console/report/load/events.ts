@@ -158,6 +158,8 @@ export function readEvents(events: readonly JournalEvent[]): Pick<ReportInput, "
     }
   }
   const last = events.at(-1)?.t ?? null;
+  // The report is the last phase and is written in the middle of itself: all that it tells of is over.
+  if (outcome === "running" && (open as { phase: PhaseName } | null)?.phase === "report") outcome = "done";
   if (last !== null) close(last);
   return {
     timeline: timeline.sort((a, b) => a.t - b.t),

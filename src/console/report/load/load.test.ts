@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -290,6 +290,31 @@ describe("reading a run folder", () => {
       run: { outcome: "running" },
     });
     expect(renderReport(input)).toContain("Still running");
+  });
+
+  test("a report that is written as the last phase tells of a finished run, and names the layouts that lost", async () => {
+    const run = await runFolder();
+    const journal = new Journal(run, () => 1030);
+    journal.write({ kind: "controller", epoch: 2, pid: 8, host: "h" });
+    expect(loadReportInput(run, context).run.outcome).toBe("running");
+    journal.write({ kind: "phase", phase: "report", input: "d" });
+    journal.close();
+    const plan = JSON.parse(readFileSync(paths(run).plan, "utf8")) as object;
+    const why = { en: "slower", zh: "較慢" };
+    const alternatives = [
+      { name: "pp2 ep2", seconds: 1, free: 1, why },
+      { name: "pp1 ep4", seconds: 2, free: 7, why },
+    ];
+    writeFileSync(
+      paths(run).plan,
+      JSON.stringify({ ...plan, others: { name: "pp4", seconds: 0.9, why: [why], alternatives } }),
+    );
+    const input = loadReportInput(run, context);
+    expect(input.run.outcome).toBe("done");
+    expect(input.memory?.others).toEqual([
+      { name: "pp4", seconds: 0.9, freeBytes: null, why },
+      { name: "pp1 ep4", seconds: 2, freeBytes: 7, why },
+    ]);
   });
 
   test("another folder is refused", () => {

@@ -40,10 +40,33 @@ export function readMemory(plan: Json | undefined, source: SeriesSource): Memory
   return {
     layout: layoutText(layout, textAt(plan, "name"), world),
     why: texts(at(plan, "why")),
+    others: otherLayouts(plan),
     capacityBytes: free === undefined ? null : most + free,
     measured,
     ranks,
   };
+}
+
+/** Alternatives of the plan; when the recipe gave the layout, those of the free search that was made beside it. */
+function otherLayouts(plan: Json): MemoryPart["others"] {
+  const beside = at(plan, "others");
+  const own = at(plan, "alternatives");
+  const list = [
+    ...(isJson(beside) ? [beside] : []),
+    ...((at(beside, "alternatives") as unknown[] | undefined) ?? []),
+    ...(Array.isArray(own) ? own : []),
+  ];
+  const chosen = textAt(plan, "name");
+  const seen = new Set<string | undefined>([chosen]);
+  return list.flatMap((other) => {
+    const name = textAt(other, "name");
+    const seconds = numberAt(other, "seconds");
+    if (name === undefined || seconds === undefined || seen.has(name)) return [];
+    seen.add(name);
+    const whole = texts(at(other, "why"))[0];
+    const why = texts([at(other, "why")])[0] ?? whole ?? { en: "", zh: "" };
+    return [{ name, seconds, freeBytes: numberAt(other, "free") ?? null, why }];
+  });
 }
 
 function pieces(memory: unknown): Partial<Record<Category, number>> {

@@ -3,7 +3,7 @@ import { linearScale, logScale, type Scale, shortNumber } from "./scale.ts";
 
 /** `[x, min, max, last, values that are no number]`. */
 export type ChartPoint = readonly [number, number | null, number | null, number | null, number];
-export type ChartLine = { readonly points: readonly ChartPoint[]; readonly dashed: boolean };
+type ChartLine = { readonly points: readonly ChartPoint[]; readonly dashed: boolean };
 export type ChartInput = {
   readonly lines: readonly ChartLine[];
   readonly lost: readonly (readonly [number, number])[];

@@ -9,7 +9,7 @@ export type PageExample = {
   readonly base: PageAnswer;
   readonly candidate: PageAnswer;
 };
-export type PageAnswer = {
+type PageAnswer = {
   readonly text: string;
   readonly verdict: string;
   readonly reason: string;

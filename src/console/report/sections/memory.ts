@@ -1,4 +1,4 @@
-import { formatBytes } from "../../../base/index.ts";
+import { formatBytes, formatSeconds } from "../../../base/index.ts";
 import { both, escape, key, label, missing, section, t } from "../html.ts";
 import { CATEGORIES, type MemoryPart, type ReportInput } from "../types.ts";
 
@@ -45,13 +45,22 @@ export function memorySection({ memory }: ReportInput): string {
   const body = `
   <p class="layout">${both(memory.layout)}</p>${memory.why.length > 0 ? `<ul class="why">${memory.why.map((each) => `<li>${both(each)}</li>`).join("")}</ul>` : ""}
   <div class="scroll" tabindex="0" role="region" ${label({ en: "Memory by rank", zh: "各進程記憶體" })}><table class="memory"><thead><tr><th scope="col">${t("rank")}</th><td class="wide"></td><th scope="col" class="n">${t("total")}</th><th scope="col" class="n">${t(peakText)}</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>
-  <p class="legend">${legend}${key("k-peak", t(peakText))}${limit}</p>`;
+  <p class="legend">${legend}${key("k-peak", t(peakText))}${limit}</p>${otherLayouts(memory)}`;
   return section(
     "memory",
     "memory",
     body,
     t(capacity === null || !shown ? "memoryLeadNoCapacity" : "memoryLead"),
   );
+}
+
+function otherLayouts({ others }: MemoryPart): string {
+  if (others.length === 0) return "";
+  const rows = others.map(
+    (other) =>
+      `<tr><th scope="row">${escape(other.name)}</th><td class="n">${formatSeconds(other.seconds)}</td><td class="n">${other.freeBytes === null ? "–" : formatBytes(other.freeBytes)}</td><td>${both(other.why)}</td></tr>`,
+  );
+  return `<details><summary>${t("others", { count: others.length })}</summary><div class="scroll" tabindex="0" role="region" ${label({ en: "Other layouts", zh: "其他佈局" })}><table><thead><tr><th scope="col">${t("layoutName")}</th><th scope="col" class="n">${t("stepSeconds")}</th><th scope="col" class="n">${t("free")}</th><th scope="col">${t("why")}</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
 }
 
 /** One row a rank up to 16 ranks; beyond, one row for each distinct set of pieces. */

@@ -142,6 +142,20 @@ export function sampleInput(seed = 7): ReportInput {
           zh: "EP4 × PP1 會使每個進程持有所有層：激活值多 38 %。",
         },
       ],
+      others: [
+        {
+          name: "PP1 EP4",
+          seconds: 1.31,
+          freeBytes: 61e6,
+          why: { en: "0.21 s more for experts", zh: "專家多 0.21 s" },
+        },
+        {
+          name: "PP4 EP1",
+          seconds: 1.62,
+          freeBytes: 90e6,
+          why: { en: "0.47 s more idle", zh: "空等多 0.47 s" },
+        },
+      ],
       capacityBytes: 256e6,
       measured: "device",
       ranks: [

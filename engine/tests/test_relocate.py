@@ -1,0 +1,62 @@
+"""Moving experts: where each slot comes from, and that no bit of a run depends on where experts are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch.distributed as dist
+import worlds
+from test_bits import digest
+from tiny import config, spec
+
+from tessera_engine import relocate
+from tessera_engine.engine import Engine
+from tessera_engine.errors import EngineError
+from tessera_engine.spec import Spec
+
+
+def test_sources_stay_near_and_copies_come_from_the_first() -> None:
+    assert relocate.sources([0, 1, 2, 3], [1, 0, 2, 3], ep=2) == [1, 0, 2, 3]
+    assert relocate.sources([0, 1, 1, 2], [1, 0, 0, 2], ep=2) == [1, 0, 0, 3]
+    assert relocate.sources([0, 1, 1, 2], [0, 1, 2, 1], ep=2) == [0, 1, 3, 2]
+
+
+def train(wanted: Spec, steps: int, seed: int | None, chunk: int) -> tuple[list[tuple[float, float]], str, int]:
+    """Losses and norms, the final state, and the bytes this rank sent; moves before every step when given a seed."""
+    relocate.CHUNK_BYTES = chunk
+    engine = Engine.build(wanted, config=config("v4"))
+    results, sent = [], 0
+    for step in range(steps):
+        if seed is not None:
+            draw = random.Random(seed * 100 + step)
+            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(5), 3)}
+            moved = relocate.move(engine, placement, dist.group.WORLD)
+            assert all(engine.placement()[str(n)] == placement[str(n)] for n in moved.layers)
+            sent += moved.bytes
+        result = engine.train_step(*worlds.rows(engine, step))
+        results.append((result.loss, result.grad_norm))
+    return results, digest(engine), sent
+
+
+def test_moves_before_every_step_leave_the_run_as_it_was() -> None:
+    wanted = spec(pp=2, ep=2, shard=4)
+    still = worlds.run(8, train, wanted, 3, None, 1 << 20)
+    moved = worlds.run(8, train, wanted, 3, 1, 4096)
+    assert [found[:2] for found in still] == [found[:2] for found in moved]
+    assert all(found[2] > 0 for found in moved)
+
+
+def refused(wanted: Spec) -> list[str]:
+    engine = Engine.build(wanted, config=config("v4"))
+    before, codes = engine.placement(), []
+    for placement in ({"7": [0] * 8}, {"1": [0, 1, 2]}, {"1": [0, 0, 1, 2, 3, 4, 5, 6]}, {"4": [9] * 8}):
+        with pytest.raises(EngineError) as caught:
+            relocate.move(engine, placement, dist.group.WORLD)
+        codes.append(caught.value.code)
+    assert engine.placement() == before
+    return codes
+
+
+def test_an_impossible_placement_is_refused_on_all_ranks_and_nothing_moves() -> None:
+    assert worlds.run(4, refused, spec(pp=2, ep=2, shard=2)) == [["ENGINE_PLACEMENT"] * 4] * 4

@@ -1,0 +1,133 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { replay } from "../journal/index.ts";
+import type { Finding, Goal, Signal } from "./index.ts";
+import { World } from "./simulation.ts";
+
+const goal: Goal = {
+  nodes: [
+    { agent: "a", ranks: [0, 1] },
+    { agent: "b", ranks: [2, 3] },
+  ],
+  steps: 12,
+  stopSeconds: 60,
+  killSeconds: 10,
+  joinSeconds: 30,
+};
+
+/** The plainest watch: whatever happens, restart. */
+function restartAlways(signal: Signal): Finding | null {
+  if (signal.kind !== "rankExit" && signal.kind !== "agentLost") return null;
+  const base = { rank: null, agent: null, step: null, evidence: {} };
+  return signal.kind === "rankExit"
+    ? { alarm: { ...base, rule: "rankCrash", code: "RUN_RANK_CRASH" }, remedy: { do: "restart" } }
+    : { alarm: { ...base, rule: "agentLost", code: "RUN_AGENT_LOST" }, remedy: { do: "restart" } };
+}
+
+type Event =
+  | { do: "deliver"; toAgents: boolean }
+  | { do: "train" }
+  | { do: "tick" }
+  | { do: "killRank"; rank: number }
+  | { do: "killAgent"; agent: string }
+  | { do: "killController"; acts: number }
+  | { do: "start" };
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  { weight: 12, arbitrary: fc.record({ do: fc.constant("deliver" as const), toAgents: fc.boolean() }) },
+  { weight: 5, arbitrary: fc.constant({ do: "train" as const }) },
+  { weight: 2, arbitrary: fc.constant({ do: "tick" as const }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("killRank" as const), rank: fc.nat(3) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("killAgent" as const), agent: fc.constantFrom("a", "b") }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("killController" as const), acts: fc.nat(6) }) },
+  { weight: 3, arbitrary: fc.constant({ do: "start" as const }) },
+);
+
+function play(world: World, one: Event): void {
+  if (one.do === "deliver") world.deliver(one.toAgents);
+  else if (one.do === "train") world.train();
+  else if (one.do === "tick") world.tick(0.5);
+  else if (one.do === "killRank") world.killRank(one.rank);
+  else if (one.do === "killAgent") world.killAgent(one.agent);
+  else if (one.do === "killController") world.killController(one.acts);
+  else if (!world.finished) world.startController();
+}
+
+/** Faults are over: everything is delivered, ranks train, and a dead controller is started again. */
+function calm(world: World): void {
+  for (let round = 0; round < 4000 && !world.finished; round++) {
+    world.startController();
+    world.deliver(true);
+    world.deliver(false);
+    if (round % 5 === 0) world.train();
+    // Slow enough that deadlines only strike when something is really stuck.
+    world.tick(0.02);
+  }
+}
+
+test("whatever is killed whenever, attempts never overlap, no act is doubled, and the run comes to its end", () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 150 }), (events) => {
+      const world = new World({ goal, decide: restartAlways });
+      world.startController();
+      for (const one of events) play(world, one);
+      calm(world);
+      expect(world.faults).toEqual([]);
+      const pairs = world.spawns.map((one) => `${one.agent}/${one.attempt}`);
+      expect(new Set(pairs).size).toBe(pairs.length);
+      const attempts = world.journal.flatMap((one) => (one.kind === "attempt" ? [one.attempt] : []));
+      expect(attempts).toEqual(attempts.map((_, i) => i + 1));
+      expect(world.finished).toMatchObject({ outcome: "done" });
+      expect(world.checkpoint).toBe(goal.steps);
+      expect(replay(world.journal)).toEqual(world.run);
+    }),
+    { numRuns: 250 },
+  );
+});
+
+const outcomeOf = (world: World): string | undefined => world.finished?.outcome;
+
+test("a stop at any moment ends as stopped or, if it came too late, as done; no rank is left", () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 60 }), fc.boolean(), (events, now) => {
+      const world = new World({ goal, decide: restartAlways });
+      world.startController();
+      for (const one of events) play(world, one);
+      if (world.finished) return;
+      world.startController();
+      world.stop(now);
+      for (let round = 0; round < 2000 && !world.finished && world.up; round++) {
+        world.deliver(true);
+        world.deliver(false);
+        world.tick(0.05);
+      }
+      // A fuse from before may still end the controller; then nobody is there to judge.
+      const outcome = outcomeOf(world);
+      if (!outcome) return;
+      expect(["stopped", "done"]).toContain(outcome);
+      expect(world.agents.size).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("agents that do not join are given up, and the run fails when the watch says so", () => {
+  const world = new World({
+    goal,
+    decide: (signal, run) => {
+      const finding = restartAlways(signal);
+      const spent = run.incidents.length;
+      return finding && spent >= 2 ? { ...finding, remedy: { do: "fail", verdict: "RUN_BUDGET" } } : finding;
+    },
+  });
+  world.startController();
+  for (let i = 0; i < 400 && !world.finished; i++) {
+    // Messages to the agents get lost.
+    world.deliver(false);
+    world.tick(1);
+  }
+  expect(world.finished).toMatchObject({ outcome: "failed", verdict: { code: "RUN_BUDGET" } });
+});

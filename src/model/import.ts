@@ -122,6 +122,6 @@ function storageOf(c: Fields): Model["storage"] {
     return { dense: base, experts: isInteger ? "int4" : "fp4" };
   }
   if (c.text("expert_dtype") === "fp4") return { dense: "fp8", experts: "fp4" };
-  if (/fp8|e4m3/.test(text)) return { dense: "fp8", experts: "fp8" };
+  if (/fp8|e4m3|float-quantized/.test(text)) return { dense: "fp8", experts: "fp8" };
   return { dense: base, experts: base };
 }

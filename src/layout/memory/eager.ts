@@ -54,13 +54,17 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   const a = s.activation * n;
   const { heads, headDim: dim, ratio, indexer } = spec;
   const pools = ratio === 0 ? 0 : Math.floor(s.sequence / ratio);
-  const keys = s.sequence + pools;
+  // Rows longer than two windows go in blocks of one window, which see their own keys, the block before and the pools;
+  // the sink is one key more.
+  const banded = s.sequence % spec.window === 0 && s.sequence > 2 * spec.window;
+  const seen = (banded ? 2 * spec.window : s.sequence) + pools + 1;
+  const blocks = banded ? s.sequence / spec.window : 1;
   const query = norm(s, n, spec.queryRank) + a * spec.queryRank;
   // Queries before their weightless norm, and scaled for the product.
   const heavy = n * heads * (4 * dim + 4) + a * heads * dim;
-  const keyValue = norm(s, n, dim) + s.activation * s.rows * keys * dim;
+  const keyValue = norm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
   const angles = 3 * rotary(s.sequence, spec.ropeDim);
-  const scores = s.activation * heads * n * keys + 4 * n * heads;
+  const scores = s.activation * heads * n * seen;
   const output = a * heads * dim + a * spec.outputGroups * spec.outputRank;
   let pooled = 0;
   if (ratio > 0) pooled += compressor(s, pools, ratio * (indexer ? 2 : 1), dim, spec.ropeDim);
@@ -109,13 +113,22 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
   return router + groups + dispatch + inside + shared;
 }
 
-/** Hyper-connection around one branch: streams, their normalised copy, mixing weights through every round, branch output. */
+/**
+ * Hyper-connection around one branch: streams, the raw and the scaled mixing weights, their sigmoids and softmax, every
+ * round of normalising, and the branch output that is mixed in. Streams that come out of a branch do not lie in one
+ * piece, so the projection keeps a copy in order beside them (`inOrder` says how many a layer saves where they do).
+ */
 function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
-  const wide = n * s.hidden;
-  const mixing = (2 + n) * n + 4 * n + 2 * n * n + (2 * s.mixingRounds - 1) * (n + n * n);
-  return s.tokens * (4 * wide + 4 + s.activation * wide + 4 * mixing + s.activation * s.hidden);
+  const mixing = 2 * (2 + n) * n + 4 * n + n * n + (2 * s.mixingRounds - 1) * (n + n * n);
+  return s.tokens * ((4 + s.activation) * n * s.hidden + 4 + 4 * mixing + s.activation * s.hidden);
+}
+
+/** The part of a layer whose input lies in one piece: the first of a stage, or one behind a projection. */
+export function inOrder(part: Part, s: Scope, recompute: boolean): Part {
+  const copy = s.streams === 1 ? 0 : s.activation * s.tokens * s.streams * s.hidden;
+  return { ...part, kept: recompute ? part.kept : part.kept - copy, full: part.full - copy };
 }
 
 /** One layer without recomputation. */

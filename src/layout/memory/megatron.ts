@@ -1,8 +1,10 @@
 /**
  * Megatron-Core with Transformer Engine: what a micro-batch needs in each part, and what the stack holds all the time.
  *
- * Every term is an allocation that the code of that stack makes; none is fitted. `bench/layout/memory.ts` compares with
- * 344 measured ranks.
+ * Terms are allocations of that stack, with sizes from shapes; no constant is fitted. Three of them were inferred from the
+ * residuals of the measured rows instead of read from code: how many copies of routed tokens a mixture's forward still
+ * names (`forwardTemporaries`), that the head's placeholder stays, and the placeholders of experts in the older stack.
+ * `bench/layout/memory.ts` compares with 344 measured ranks.
  */
 import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import type { Layout, Recompute, Training } from "../layout.ts";

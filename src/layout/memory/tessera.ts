@@ -14,7 +14,7 @@ import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
-import { eagerAngles, eagerHead, eagerJoin, eagerLayer } from "./eager.ts";
+import { eagerAngles, eagerHead, eagerJoin, eagerLayer, inOrder } from "./eager.ts";
 import type { Bytes, RankMemory } from "./types.ts";
 
 const SHARD_BYTES = 4;
@@ -118,9 +118,12 @@ const partOfBody = memo<LayerBody, Part>();
 function eagerParts(model: Model, layout: Layout, training: Training, stage: number, scope: Scope): Part[] {
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
   const key = partKey(scope, recompute, layout);
-  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
-    partOfBody(body, key, () => eagerLayer(body, scope, recompute.kind === "full")),
-  );
+  const full = recompute.kind === "full";
+  const own = layout.stages[stage]?.length ?? 0;
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }, i) => {
+    const part = partOfBody(body, key, () => eagerLayer(body, scope, full));
+    return i === 0 || i >= own ? inOrder(part, scope, full) : part;
+  });
   const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
     const joined = parts.splice(parts.length - modules.length);
@@ -130,7 +133,7 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
     });
   }
   // With recomputation the angles wait in its closure; they are no saved tensors of the layers.
-  const angles = recompute.kind === "full" ? 0 : eagerAngles(model, scope);
+  const angles = full ? 0 : eagerAngles(model, scope);
   parts.unshift({ kept: angles, loss: 0, full: angles, forward: 0, backward: 0, host: 0 });
   return parts;
 }

@@ -89,7 +89,7 @@ export function timeline(layout: Layout, time: StepTime, columns = 96): string {
   const shown = Math.min(run.seconds, (run.seconds / micros) * Math.min(micros, 3 * layout.pp + 4));
   const rows: string[] = [];
   for (let rank = 0; rank < layout.pp; rank++) {
-    const cells = new Array<string>(columns).fill("·");
+    const cells = Array.from({ length: columns }, () => "·");
     for (let at = order.starts[rank] as number; at < (order.starts[rank + 1] as number); at++) {
       const from = Math.floor(((start[at] as number) / shown) * columns);
       const to = Math.max(from + 1, Math.floor(((end[at] as number) / shown) * columns));

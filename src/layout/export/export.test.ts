@@ -184,7 +184,7 @@ test("the published V4-Pro recipe reads as what it is", () => {
   const { layout } = back.value;
   expect([layout.pp, layout.vpp, layout.tp, layout.ep, layout.dpShard]).toEqual([8, 2, 2, 64, 32]);
   expect(layout.stages.flat().length).toBe(61);
-  expect(layout.stages.map((s) => s.length)).toEqual([3, ...new Array(14).fill(4), 2]);
+  expect(layout.stages.map((s) => s.length)).toEqual([3, ...Array.from({ length: 14 }, () => 4), 2]);
 });
 
 test("Megatron layout strings may abbreviate", () => {
@@ -192,5 +192,5 @@ test("Megatron layout strings may abbreviate", () => {
     --micro-batch-size 1 --global-batch-size 64 --use-distributed-optimizer --pipeline-model-parallel-layout 'Et*4|(tttt|)*14tmL'`;
   const back = importPlan(text, "megatron", { world: 256, layers: 61 });
   if (!back.ok) throw back.error;
-  expect(back.value.layout.stages.map((s) => s.length)).toEqual([...new Array(15).fill(4), 1]);
+  expect(back.value.layout.stages.map((s) => s.length)).toEqual([...Array.from({ length: 15 }, () => 4), 1]);
 });

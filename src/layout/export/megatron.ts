@@ -269,7 +269,7 @@ function readPipeline(
         : 1;
     const slots = total / (pp * vpp);
     need(Number.isInteger(slots), "layers that do not divide into stages");
-    const counts = new Array<number>(pp * vpp).fill(slots);
+    const counts = Array.from({ length: pp * vpp }, () => slots);
     for (const slot of keys.text("noop-layers", "").split(",").filter(Boolean)) {
       const stage = Math.floor(Number(slot) / slots);
       counts[stage] = (counts[stage] ?? 0) - 1;

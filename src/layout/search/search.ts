@@ -222,12 +222,12 @@ function layerCaps(
   margin: number,
   careful: number,
 ): number[] {
-  const layers = new Array<number>(layout.pp).fill(0);
+  const layers = Array.from({ length: layout.pp }, () => 0);
   layout.stages.forEach((stage, s) => {
     const rank = stageRank(layout, s);
     layers[rank] = (layers[rank] as number) + stage.length;
   });
-  const caps = new Array<number>(layout.pp).fill(Number.POSITIVE_INFINITY);
+  const caps = Array.from({ length: layout.pp }, () => Number.POSITIVE_INFINITY);
   for (const { ppRank, memory } of report.classes) {
     const room = (homes[ppRank] as StageHome).device.memoryBytes * (1 - margin) - memory.framework;
     const allowed = ((layers[ppRank] as number) * room * careful) / memory.reserved;

@@ -70,7 +70,7 @@ function fill(costs: SplitCosts, limit: number): number[] | undefined {
 /** Smallest end of every stage that still leaves the later stages a legal cut. */
 function fillBackwards(costs: SplitCosts, limit: number): number[] | undefined {
   const { layers, stages, cost, extra, most } = costs;
-  const ends = new Array<number>(stages).fill(layers);
+  const ends = Array.from({ length: stages }, () => layers);
   let next = layers;
   for (let s = stages - 1; s >= 0; s--) {
     ends[s] = next;

@@ -23,9 +23,21 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
+/** A checkout has no built page yet; where vite is installed it is built on first use. */
+async function buildPage(folder: string, context: Context): Promise<void> {
+  try {
+    const { build } = await import("vite");
+    context.talk(context.lang === "zh" ? "正在建置頁面 …" : "building the page …");
+    await build({ root: folder, configFile: join(folder, "vite.config.ts"), logLevel: "error" });
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== "ERR_MODULE_NOT_FOUND") throw cause;
+  }
+}
+
 /** Serves the static planner page on loopback until interrupted. The page computes by itself; nothing is sent anywhere. */
 export async function servePlanner(context: Context): Promise<ExitCode> {
   const root = resolve(import.meta.dirname, "../../../web/planner/dist");
+  if (!existsSync(join(root, "index.html"))) await buildPage(resolve(root, ".."), context);
   if (!existsSync(join(root, "index.html"))) throw fail("PLAN_PAGE", { path: join(root, "index.html") });
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? "/", "http://localhost").pathname;

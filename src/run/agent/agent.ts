@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, readFileSync, statfsSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
 import { writeFileAtomic } from "../../base/node.ts";
@@ -269,5 +269,6 @@ export class Agent {
       return;
     }
     for (const id of file.ranks) if (isAlive(id)) signalProcess(id, "SIGKILL");
+    rmSync(socketPath(this.#config.folder, this.#config.agent, file.pid), { force: true });
   }
 }

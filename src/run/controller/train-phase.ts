@@ -36,6 +36,12 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
   const specOf = (context: PhaseContext) => {
     const { plan, screen } = context.outputs;
     if (!plan || !screen) throw fail("RUN_NO_TRAINING_DATA");
+    const { stages, pp, vpp } = plan.layout;
+    // A stage without a layer would train nothing; whoever planned it, ranks must not start on it.
+    if (stages.length !== pp * vpp || stages.some((layers) => layers.length === 0)) {
+      const why = `${stages.filter((layers) => layers.length > 0).length} stages with layers, pp x vpp = ${pp * vpp}`;
+      throw fail("RUN_MODEL", { folder: context.recipe.model.base, why });
+    }
     return workerSpec({ ...context, layout: plan.layout, train: screen.train });
   };
   return {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { EXIT, type ExitCode, formatSeconds } from "../base/index.ts";
+import { formatSeconds } from "../base/index.ts";
 import type { Evaluation } from "../evaluate/index.ts";
 import type { Outputs } from "../run/index.ts";
 import type { Context } from "./context.ts";
@@ -13,8 +13,8 @@ const range = ({ value, low, high }: { value: number; low: number; high: number 
 /** The end of a run that was measured: before and after with their intervals, the gate, and where the report is. */
 export function summary(
   context: Context,
-  run: { outputs: Partial<Outputs>; healed: number; seconds: number; folder: string },
-): ExitCode {
+  run: { outputs: Partial<Outputs>; healed: number; seconds: number },
+): void {
   const { outputs } = run;
   const evaluation = JSON.parse(readFileSync(String(outputs.measure?.file), "utf8")) as Evaluation;
   const { overall, groups, verdicts } = evaluation.comparison;
@@ -60,5 +60,4 @@ export function summary(
   context.out(`${text("gate", "閘門")}: ${gate.verdict}`);
   if (outputs.export) context.out(`${text("model", "模型")}: ${shortPath(context, outputs.export.folder)}`);
   if (outputs.report) context.out(`${text("report", "報告")}: ${shortPath(context, outputs.report.file)}`);
-  return outputs.measure?.gate === "passed" ? EXIT.done : EXIT.gateRefused;
 }

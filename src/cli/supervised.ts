@@ -96,13 +96,14 @@ function conclude(
     outputs: end.outputs,
     seconds,
   });
+  const healed = state.incidents.filter((one) => one.recovered).length;
+  if (end.outputs.measure) summary(context, { outputs: end.outputs, healed, seconds });
   if (end.error instanceof TesseraError) {
     context.talk(renderError(end.error, context.lang));
     return end.error.entry.exit;
   }
   if (end.error) throw end.error;
-  const healed = state.incidents.filter((one) => one.recovered).length;
-  if (end.outputs.measure) return summary(context, { outputs: end.outputs, healed, seconds, folder });
+  if (end.outputs.measure) return EXIT.done;
   context.out(
     context.say(
       {

@@ -124,11 +124,12 @@ class Dispatcher:
     ) -> None:
         self.experts, self.ep, self.ep_rank, self.group, self.trace = experts, ep, ep_rank, group, trace
         self.loads = torch.zeros(experts, dtype=torch.int64)
+        self.version = 0
         self.place(slots)
 
     def place(self, slots: list[int]) -> None:
-        """Adopts a slot table (already checked). Weights are moved by whoever changes it."""
-        self.slots = list(slots)
+        """Adopts a slot table (already checked). Weights are moved by whoever changes it; `version` counts up."""
+        self.slots, self.version = list(slots), self.version + 1
         copies: list[list[int]] = [[] for _ in range(self.experts)]
         for slot, expert in enumerate(slots):
             copies[expert].append(slot)

@@ -69,6 +69,8 @@ class Engine:
     def __init__(self, spec: Spec, config: Any, mesh: Mesh) -> None:
         self.spec, self.mesh, self.trace, self.step = spec, mesh, Trace(), 0
         self.peak_rate = spec.optimizer.learning_rate
+        self._warm = False
+        self._kept: tuple[int | None, optim.Pieces] = (None, {})
         self.family: Family = family_of(spec, config, self.trace)
         whole = self.family.whole()
         split, layout = stage_split(spec.layout, self.family.depth), spec.layout
@@ -100,11 +102,15 @@ class Engine:
     # State
 
     def pieces(self) -> optim.Pieces:
-        """Parameters of this rank by logical name. Valid until the next move of an expert."""
-        found: optim.Pieces = {}
-        for stage in self.stages:
-            found |= parallel.pieces_of(stage, self.mesh)
-        return found
+        """Parameters of this rank by logical name. Valid until the next move of an expert (`Dispatcher.place`)."""
+        # FSDP may exchange local tensors in its first forward, so nothing is kept before that.
+        version = sum(d.version for d in self.dispatchers().values()) if self._warm else None
+        if version is None or self._kept[0] != version:
+            found: optim.Pieces = {}
+            for stage in self.stages:
+                found |= parallel.pieces_of(stage, self.mesh)
+            self._kept = version, found
+        return self._kept[1]
 
     def buffers(self) -> dict[str, torch.Tensor]:
         """Persistent buffers (router biases, hash tables) of this rank by logical name; equal on all data ranks."""
@@ -264,6 +270,7 @@ class Engine:
                 self.runner.run(input_ids, labels)
         finally:
             trace.counting = False
+        self._warm = True
         if self.both_ends:
             self._add_embedding_gradients()
         return float(targets)
@@ -342,7 +349,7 @@ class Engine:
         """Bytes of this rank by category. `peak` and `activations` need an accelerator's counters and are 0 on CPU."""
         pieces = pieces or self.pieces()
         weights = sum(piece.local.nbytes for _, piece in pieces.values())
-        gradients = sum(parallel.local_of(p.grad).nbytes for p, _ in pieces.values() if p.grad is not None)
+        gradients = sum(piece.local.nbytes for p, piece in pieces.values() if p.grad is not None)
         moments = sum(t.nbytes for group in self.optimizer.moments.values() for t in group.values())
         buffers = sum(b.nbytes for b in self.buffers().values())
         peak = torch.accelerator.max_memory_allocated() if self.mesh.device.type != "cpu" else 0

@@ -89,6 +89,8 @@ class Stage(nn.Module):
         assert input_ids is not None and labels is not None
         family = self.family
         h = family.spread(self.model.embed_tokens(x)) if self.first else x
+        if not self.first and x.requires_grad:
+            x.register_hook(torch.Tensor.contiguous)  # the pipeline sends this gradient as it comes
         context = family.context(self, h, input_ids)
         for i in self.numbers:
             h = first(self.model.layers[str(i)](h, **context, attention_mask=family.mask(i, h)))

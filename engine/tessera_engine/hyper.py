@@ -73,7 +73,9 @@ class Collapse(torch.autograd.Function):
         """Gradients of weights and streams."""
         weights, streams = ctx.saved_tensors
         toward = torch.bmm(streams, grad.unsqueeze(2)).squeeze(2).t()
-        return toward, weights.t().unsqueeze(2) * grad.unsqueeze(1)
+        # Into fresh storage: a product takes over the transposed strides, and pipelines send contiguous gradients only.
+        back = torch.empty(streams.shape, dtype=streams.dtype, device=streams.device)
+        return toward, torch.mul(weights.t().unsqueeze(2), grad.unsqueeze(1), out=back)
 
 
 def forward(module: Any, streams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

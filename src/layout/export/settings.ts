@@ -1,12 +1,4 @@
-import {
-  type Layout,
-  microBatches,
-  type Precision,
-  type Recompute,
-  SINGLE,
-  type Training,
-  worldOf,
-} from "../layout.ts";
+import { type Layout, microBatches, type Recompute, SINGLE, type Training } from "../layout.ts";
 
 /** What an export carries: everything a training stack must be told to run the plan. */
 export type Settings = { readonly layout: Layout; readonly training: Training };
@@ -50,16 +42,9 @@ const tidy = (r: Recompute): Recompute =>
       : { kind: "selective", regions: [...r.regions].sort() }
     : r;
 
-export const samePrecision = (a: Precision, b: Precision): boolean =>
-  (Object.keys({ ...a, ...b }) as (keyof Precision)[]).every((key) => a[key] === b[key]);
-
 /** Sequences a rank takes between two optimizer steps. */
 export const localBatch = ({ layout, training }: Settings): number =>
   microBatches(layout, training) * training.microBatch;
-
-export const dataRanks = (world: number, l: Pick<Layout, "pp" | "tp" | "cp">): number =>
-  world / (l.pp * l.tp * l.cp);
-export { worldOf };
 
 /** Typed access to dotted keys while reading back. */
 export class KeyReader {

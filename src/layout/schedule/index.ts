@@ -8,4 +8,4 @@ export {
   passStage,
   scheduleProblem,
 } from "./orders.ts";
-export { pairSeconds, simulate, simulateLong, type Simulation, type StageCosts } from "./simulate.ts";
+export { simulate, simulateLong, type Simulation, type StageCosts } from "./simulate.ts";

@@ -1,5 +1,5 @@
 import { formatBytes, formatSeconds, type Text } from "../../base/index.ts";
-import { type Layout, type Training, worldOf } from "../layout.ts";
+import { type Layout, worldOf } from "../layout.ts";
 import { STEP_TERMS, type Breakdown, type StepTerm } from "../time/index.ts";
 import type { ConstraintName } from "./problems.ts";
 import type { Found, Rejected, SearchResult } from "./search.ts";
@@ -155,7 +155,3 @@ export function groupRejected(rejected: readonly Rejected[]): RejectedGroup[] {
     };
   });
 }
-
-/** Degrees that tell two layouts apart, for lists. */
-export const sameLayout = (a: Found, b: { layout: Layout; training: Training }): boolean =>
-  layoutName(a.layout, a.training.microBatch) === layoutName(b.layout, b.training.microBatch);

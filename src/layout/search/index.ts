@@ -13,8 +13,6 @@ export {
   type Engine,
   layoutProblem,
   modelFacts,
-  type Problem,
-  schedulesOf,
 } from "./problems.ts";
 export { QuickBounds } from "./quick.ts";
 export {
@@ -22,11 +20,9 @@ export {
   fits,
   type Found,
   type MemoryModel,
-  type Rejected,
   search,
-  type SearchRequest,
   type SearchResult,
   splits,
 } from "./search.ts";
-export { type Candidate, candidates, type Constraints } from "./space.ts";
+export { candidates, type Constraints } from "./space.ts";
 export { splitStages } from "./split.ts";

@@ -1,6 +1,5 @@
 /** What a second of a pass was spent on. `Terms` is one number per entry, in this order. */
 export const TERMS = ["matrix", "grouped", "attention", "vector", "tensor", "context", "expert"] as const;
-export type Term = (typeof TERMS)[number];
 export const MATRIX = 0;
 export const GROUPED = 1;
 export const ATTENTION = 2;
@@ -8,8 +7,8 @@ export const VECTOR = 3;
 export const TENSOR = 4;
 export const CONTEXT = 5;
 export const EXPERT = 6;
-/** Terms from here on are communication. */
-export const FIRST_COMM = TENSOR;
+/** Terms from this one on are communication. */
+export const FIRST_COMM: number = TERMS.indexOf("tensor");
 
 export type Terms = Float64Array;
 export const noTerms = (): Terms => new Float64Array(TERMS.length);

@@ -198,7 +198,7 @@ test.each([
   "",
   "] plan",
   "] train",
-  "step 2",
+  "step 1",
 ])('Ctrl-C after "%s": exit 130, nothing left behind, resume ends the run', async (words) => {
   const live = start(["run", "recipe.yaml"], SLOW);
   await (words ? until(() => live.err().includes(words)) : sleep(50));

@@ -131,7 +131,7 @@ export class World {
   #leave(attempt: number, step: number): void {
     this.#tell(() => ({ t: this.t, kind: "worker", message: message("done", attempt, step) as never }));
     for (const agent of this.agents.values()) {
-      for (const rank of Array.from(agent.alive)) {
+      for (const rank of agent.alive) {
         agent.alive.delete(rank);
         this.#exit(agent, rank, 0, null);
       }
@@ -302,7 +302,7 @@ export class World {
   #kill(name: string, attempt: number): void {
     const agent = this.agents.get(name);
     if (!agent || agent.attempt !== attempt) return;
-    for (const rank of Array.from(agent.alive)) {
+    for (const rank of agent.alive) {
       agent.alive.delete(rank);
       this.#exit(agent, rank, null, 9);
     }

@@ -73,7 +73,7 @@ class Collapse(torch.autograd.Function):
         """Gradients of weights and streams."""
         weights, streams = ctx.saved_tensors
         toward = torch.bmm(streams, grad.unsqueeze(2)).squeeze(2).t()
-        # Into fresh storage: a product takes over the transposed strides, and pipelines send contiguous gradients only.
+        # Into fresh storage: a product would take over the transposed strides.
         back = torch.empty(streams.shape, dtype=streams.dtype, device=streams.device)
         return toward, torch.mul(weights.t().unsqueeze(2), grad.unsqueeze(1), out=back)
 
@@ -89,4 +89,5 @@ def forward(module: Any, streams: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     comb = (mixed[2 * n :] * scale[2] + base[2 * n :]).view(n, n, b * s).softmax(1) + module.hc_eps
     comb = Sinkhorn.apply(comb, module.hc_sinkhorn_iters, module.hc_eps)
     collapsed = Collapse.apply(pre.to(streams.dtype), flat.view(b * s, n, d)).view(b, s, d)
-    return post.t().reshape(b, s, n), comb.permute(2, 0, 1).reshape(b, s, n, n), collapsed
+    # Contiguous, or what is computed from them takes over the order of their axes.
+    return post.t().contiguous().view(b, s, n), comb.permute(2, 0, 1).contiguous().view(b, s, n, n), collapsed

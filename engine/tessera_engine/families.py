@@ -94,11 +94,7 @@ class Stage(nn.Module):
         context = family.context(self, h, input_ids)
         for i in self.numbers:
             h = first(self.model.layers[str(i)](h, **context, attention_mask=family.mask(i, h)))
-<<<<<<< HEAD
-        # What travels to the next stage must be contiguous; a layer may hand out a permuted view.
-=======
         # Pipelines send states and gradients as they come, and only contiguous ones.
->>>>>>> engine-core
         return torch.stack([self._loss(h, input_ids, labels, context)]) if self.last else h.contiguous()
 
     def _loss(self, h: torch.Tensor, ids: torch.Tensor, labels: torch.Tensor, context: dict[str, Any]) -> torch.Tensor:

@@ -165,8 +165,9 @@ export function pairSeconds(costs: StageCosts, forwardStage: number, backwardSta
 }
 
 /**
- * Seconds of a long step from two short ones: after warm-up every schedule repeats itself with a fixed period, so time is linear
- * in the number of micro-batches (max-plus systems, Baccelli et al. 1992). Exact once `cap` covers warm-up and a few periods.
+ * Seconds of a long step from short ones: after a transient every schedule repeats itself with a fixed period, so time is linear
+ * in the number of micro-batches (max-plus systems, Baccelli et al. 1992). The transient has no useful bound when stages are very
+ * uneven, so three short steps must grow alike; otherwise the long step is simulated as it is.
  */
 export function simulateLong(
   orderOf: (micros: number) => Order,
@@ -177,10 +178,15 @@ export function simulateLong(
 ): Simulation {
   const step = pp * Math.max(1, Math.ceil(8 / pp));
   // Same remainder as the real count, so that interleaved groups stay whole.
-  const long = micros - Math.ceil(Math.max(0, micros - Math.max(cap, 3 * step)) / step) * step;
-  if (long >= micros || long - step < 2 * pp) return simulate(orderOf(micros), costs);
+  const long = micros - Math.ceil(Math.max(0, micros - Math.max(cap, 4 * step)) / step) * step;
+  if (long >= micros || long - 2 * step < 2 * pp) return simulate(orderOf(micros), costs);
   const b = simulate(orderOf(long), costs);
   const a = simulate(orderOf(long - step), costs);
+  const before = simulate(orderOf(long - 2 * step), costs);
+  const growth = b.seconds - a.seconds;
+  if (Math.abs(growth - (a.seconds - before.seconds)) > 1e-9 * b.seconds) {
+    return simulate(orderOf(micros), costs);
+  }
   const periods = (micros - long) / step;
   const grow = (x: number, y: number) => y + (y - x) * periods;
   const each = (x: Float64Array, y: Float64Array) => y.map((value, i) => grow(x[i] as number, value));

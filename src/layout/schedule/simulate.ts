@@ -167,7 +167,7 @@ export function pairSeconds(costs: StageCosts, forwardStage: number, backwardSta
 /**
  * Seconds of a long step from short ones: after a transient every schedule repeats itself with a fixed period, so time is linear
  * in the number of micro-batches (max-plus systems, Baccelli et al. 1992). The transient has no useful bound when stages are very
- * uneven, so three short steps must grow alike; otherwise the long step is simulated as it is.
+ * uneven, so four short steps must grow alike; otherwise the long step is simulated as it is.
  */
 export function simulateLong(
   orderOf: (micros: number) => Order,
@@ -178,13 +178,17 @@ export function simulateLong(
 ): Simulation {
   const step = pp * Math.max(1, Math.ceil(8 / pp));
   // Same remainder as the real count, so that interleaved groups stay whole.
-  const long = micros - Math.ceil(Math.max(0, micros - Math.max(cap, 4 * step)) / step) * step;
-  if (long >= micros || long - 2 * step < 2 * pp) return simulate(orderOf(micros), costs);
-  const b = simulate(orderOf(long), costs);
-  const a = simulate(orderOf(long - step), costs);
-  const before = simulate(orderOf(long - 2 * step), costs);
-  const growth = b.seconds - a.seconds;
-  if (Math.abs(growth - (a.seconds - before.seconds)) > 1e-9 * b.seconds) {
+  const long = micros - Math.ceil(Math.max(0, micros - Math.max(cap, 5 * step)) / step) * step;
+  if (long >= micros || long - 3 * step < 2 * pp) return simulate(orderOf(micros), costs);
+  const [b, a, ...earlier] = [0, 1, 2, 3].map((back) => simulate(orderOf(long - back * step), costs)) as [
+    Simulation,
+    Simulation,
+    Simulation,
+    Simulation,
+  ];
+  const steady = [b, a, ...earlier].map(({ seconds }) => seconds);
+  const growths = [0, 1, 2].map((i) => (steady[i] as number) - (steady[i + 1] as number));
+  if (growths.some((growth) => Math.abs(growth - (growths[0] as number)) > 1e-9 * b.seconds)) {
     return simulate(orderOf(micros), costs);
   }
   const periods = (micros - long) / step;

@@ -46,7 +46,7 @@ afterAll(() => home.dispose());
 function options(more: Partial<RunOptions> = {}): RunOptions {
   const loaded = loadRecipe(join(home.folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
-  return { ...home.options(more), loaded: loaded.value, zygote: () => engineZygote(process.env) };
+  return home.options({ ...more, loaded: loaded.value, zygote: () => engineZygote(process.env) });
 }
 
 /** Names and checksums of what the last checkpoint holds: weights, optimizer and random state, data cursor. */

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig } from "../agent/config.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
 import type { Journal, Outcome, Verdict } from "../journal/index.ts";
@@ -48,6 +49,7 @@ const TICK_MS = 250;
 const BEAT_SECONDS = 1;
 const ORPHAN_SECONDS = 3600;
 const SIGKILL = 9;
+const QUIT_SECONDS = 3;
 
 const seconds = () => Date.now() / 1000;
 
@@ -59,6 +61,8 @@ export class Training {
   readonly #heard = new Map<string, { t: number; instance: number }>();
   /** Seconds of the last cut of each agent that is now away. */
   readonly #away = new Map<string, { since: number; instance: number }>();
+  /** Agents from before our time that should join by themselves. */
+  readonly #awaited = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
   #state: Supervisor;
   #busy = false;
@@ -154,11 +158,13 @@ export class Training {
       case "finish":
         this.#close();
         this.#dismiss();
-        this.#finish({
-          outcome: act.outcome,
-          verdict: act.verdict,
-          step: Math.max(this.#state.doneStep, this.#state.checkpointStep),
-        });
+        void this.#gone().then(() =>
+          this.#finish({
+            outcome: act.outcome,
+            verdict: act.verdict,
+            step: Math.max(this.#state.doneStep, this.#state.checkpointStep),
+          }),
+        );
         break;
       default:
         act satisfies never;
@@ -170,7 +176,11 @@ export class Training {
     const { folder, launcher, zygote } = this.#options;
     const first = !this.#heard.has(agent);
     this.#heard.set(agent, { t: seconds(), instance });
-    if (first && launcher.alive(folder, agent)) return;
+    if (first && launcher.alive(folder, agent)) {
+      this.#awaited.set(agent, instance);
+      return;
+    }
+    this.#awaited.delete(agent);
     const config: AgentConfig = {
       folder,
       agent,
@@ -225,6 +235,7 @@ export class Training {
   #joined({ agent, instance, pid, host, attempt, ranks, zygote }: Join): void {
     this.#heard.set(agent, { t: seconds(), instance });
     this.#away.delete(agent);
+    this.#awaited.delete(agent);
     this.#take({ t: seconds(), kind: "joined", agent, instance, pid, host, attempt, ranks, zygote });
   }
 
@@ -306,7 +317,10 @@ export class Training {
 
   #tick(): void {
     const t = seconds();
-    const { silenceSeconds } = this.#options;
+    const { silenceSeconds, folder, launcher } = this.#options;
+    // One that was on its way out instead will not join: then a new one is started.
+    for (const [agent, instance] of this.#awaited)
+      if (!launcher.alive(folder, agent)) this.#startAgent(agent, instance);
     for (const { agent, state, instance } of this.#state.nodes) {
       const silent = t - (this.#heard.get(agent)?.t ?? t);
       const away = this.#away.get(agent);
@@ -322,6 +336,14 @@ export class Training {
   #close(): void {
     clearInterval(this.#timer);
     this.#options.hub.attach(undefined);
+  }
+
+  /** Waits until no agent is left, and ends one that does not hear: when we are through, nothing of the run works on. */
+  async #gone(): Promise<void> {
+    const { folder, goal, launcher } = this.#options;
+    const left = () => goal.nodes.filter(({ agent }) => launcher.alive(folder, agent));
+    for (const end = seconds() + QUIT_SECONDS; left().length > 0 && seconds() < end; ) await sleep(5);
+    for (const { agent } of left()) launcher.kill(folder, agent);
   }
 
   /** Ends every agent, also those that have not joined. */

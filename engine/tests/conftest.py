@@ -1,6 +1,17 @@
-"""One thread per test process, as a rank has."""
+"""One thread per test process, as a rank has; and no test leaves its process group to the ranks that the next one forks."""
 
 import os
+from collections.abc import Iterator
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
+
+import pytest  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def no_world_left() -> Iterator[None]:
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""One thread per test process, as a rank has; and no test leaves its process group to the ranks that the next one forks."""
+"""One thread per test process, as a rank has; no test leaves its process group to ranks that a later one forks."""
 
 import os
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ import {
 } from "../src/data/index.ts";
 import { completionOf, draftAt, promptOf } from "../src/domains/or/index.ts";
 
-const python = resolve(import.meta.dirname, "../.venv/bin/python");
+const python = resolve(process.env["TESSERA_VENV"] ?? resolve(import.meta.dirname, "../.venv"), "bin/python");
 const folder = mkdtempSync(join(tmpdir(), "tessera-python-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

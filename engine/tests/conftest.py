@@ -1,4 +1,4 @@
-"""One thread per test process, as a rank has; no test leaves its process group to ranks that a later one forks."""
+"""One thread per test process, as a rank has; no file of tests leaves its process group to the next one."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def no_world_left() -> Iterator[None]:
     yield
     if dist.is_initialized():

@@ -6,6 +6,7 @@ import { fail } from "./errors.ts";
 export type Source = { readonly file?: string; readonly text?: string };
 
 const MAX_COUNT = 2 ** 40;
+const MAX_LAYERS = 10_000;
 
 function lineOf(text: string | undefined, field: string): { line?: number; column?: number } {
   if (text === undefined) return {};
@@ -60,6 +61,14 @@ export class Fields {
     return names.find((name) => this.has(name));
   }
 
+  /** No more than a model can have: every layer becomes an object, so an absurd count would exhaust the memory. */
+  #bounded(field: string, value: number): number {
+    if (/layers|modules/.test(field) && value > MAX_LAYERS) {
+      throw this.invalid(field, `at most ${MAX_LAYERS}`);
+    }
+    return value;
+  }
+
   /** Positive integer under the first of `names` that is present. */
   count(...names: readonly string[]): number {
     const field = this.pick(...names);
@@ -70,7 +79,7 @@ export class Fields {
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
       throw this.invalid(field, "a positive integer");
     }
-    return value as number;
+    return this.#bounded(field, value as number);
   }
 
   /** Like `count`, or `otherwise` when none of the names is present; 0 is allowed. */
@@ -81,7 +90,7 @@ export class Fields {
     if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > MAX_COUNT) {
       throw this.invalid(field, "an integer that is not negative");
     }
-    return value as number;
+    return this.#bounded(field, value as number);
   }
 
   flag(otherwise: boolean, ...names: readonly string[]): boolean {

@@ -153,6 +153,11 @@ describe("bad input", () => {
     expect(failing({}).code).toBe("MODEL_FIELD_MISSING");
   });
 
+  test.each(["num_hidden_layers", "num_nextn_predict_layers"])("an absurd %s is refused", (field) => {
+    const result = importModel(v4({ [field]: 1_500_000_000 }));
+    expect(!result.ok && result.error.code).toMatch(/^MODEL_/);
+  });
+
   test("whatever a field is set to, the answer is a model or a coded error", () => {
     const fields = Object.keys(v4());
     const junk = fc.oneof(

@@ -66,7 +66,12 @@ function tessera(
   args: string[],
   more: Record<string, string> = {},
 ): { code: number | null; out: string; err: string } {
-  const done = spawnSync(process.execPath, [BIN, ...args], { cwd: folder, env: env(more), encoding: "utf8" });
+  const done = spawnSync(process.execPath, [BIN, ...args], {
+    cwd: folder,
+    env: env(more),
+    encoding: "utf8",
+    timeout: 90_000,
+  });
   return { code: done.status, out: done.stdout, err: done.stderr };
 }
 

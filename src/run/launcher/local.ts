@@ -13,6 +13,15 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
   return {
     nodes,
     start(config: AgentConfig, onExit) {
+      // An agent that an interrupted controller left without ranks has nothing to take over; two of them would wait for each other.
+      const left = agentFile(config.folder, config.agent);
+      if (left && left.ranks.length === 0 && isAlive(left)) {
+        try {
+          process.kill(-left.pid, "SIGKILL");
+        } catch {
+          // It ended by itself in the meantime.
+        }
+      }
       const log = paths(config.folder).agentLog(config.agent);
       mkdirSync(dirname(log), { recursive: true });
       const fd = openSync(log, "a");

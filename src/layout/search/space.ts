@@ -19,6 +19,10 @@ export type Constraints = {
   readonly recompute?: readonly Recompute[];
   /** Shares of optimizer state on the host; [0] forbids swapping. */
   readonly optimizerOffload?: readonly number[];
+  /** Slots of each ep rank for experts and copies. */
+  readonly slotsPerRank?: number;
+  /** The same as slots beyond a rank's share of the experts; capped at one slot an expert, more would be no use. */
+  readonly spareSlots?: number;
 };
 
 /** A point of the search: a layout whose stages are still an even placeholder, and the micro-batch it runs. */
@@ -117,6 +121,7 @@ export function* candidates(
                           stages,
                           recompute,
                           offload: { optimizer, activations: [] },
+                          ...slotsOf(c, facts.experts, ep),
                         };
                         const chosen = { ...training, microBatch };
                         const problem = degreeProblem(facts, layout, chosen, c.engine);
@@ -133,6 +138,12 @@ export function* candidates(
       }
     }
   }
+}
+
+function slotsOf(c: Constraints, experts: number, ep: number): Pick<Layout, "slotsPerRank"> {
+  if (experts === 0) return {};
+  if (c.slotsPerRank !== undefined) return { slotsPerRank: c.slotsPerRank };
+  return c.spareSlots ? { slotsPerRank: Math.min(experts, experts / ep + c.spareSlots) } : {};
 }
 
 /** Schedules with their virtual stages for a pipeline depth. */

@@ -1,7 +1,7 @@
 /** Runs: the recipe, the journal, the supervisor and its processes. */
 export { type ControllerFile, readControllerFile } from "./agent/link.ts";
-export type { AgentFile } from "./agent/config.ts";
-export type { ZygoteCommand } from "./agent/zygote.ts";
+export { type AgentFile, endAgent } from "./agent/config.ts";
+export type { ZygoteCommand, ZygoteNote } from "./agent/zygote.ts";
 export * from "./controller/index.ts";
 export * from "./engine/index.ts";
 export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";

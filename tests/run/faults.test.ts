@@ -85,20 +85,20 @@ test("kill -9 of the agent: another one goes on with the zygote that is there", 
   ]);
 });
 
-test.each(["SIGKILL", "SIGSTOP"] as const)(
-  "kill -9 of the agent with %s of its zygote: another zygote is started, and both are gone in the end",
-  async (signal) => {
-    let before: AgentFile | undefined;
-    const end = await withFault(15, () => {
-      before = place.agent();
-      process.kill((before.zygote as { pid: number }).pid, signal);
-      process.kill(before.pid, "SIGKILL");
-    });
-    expect(end.outcome).toBe("done");
-    expect(place.final()).toEqual(undisturbed);
-    expect(place.agent().zygote?.pid).not.toBe(before?.zygote?.pid);
-  },
-);
+test.each([
+  "SIGKILL",
+  "SIGSTOP",
+] as const)("kill -9 of the agent with %s of its zygote: another zygote is started, and both are gone in the end", async (signal) => {
+  let before: AgentFile | undefined;
+  const end = await withFault(15, () => {
+    before = place.agent();
+    process.kill((before.zygote as { pid: number }).pid, signal);
+    process.kill(before.pid, "SIGKILL");
+  });
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  expect(place.agent().zygote?.pid).not.toBe(before?.zygote?.pid);
+});
 
 test("kill -9 of the zygote: its agent goes too, and both are replaced", async () => {
   const end = await withFault(15, () =>

@@ -23,7 +23,9 @@ export const stop: Verb = {
             while (options.wait && isAlive(controller)) await sleep(50);
           } else {
             // Nobody supervises it: its agents are ended with their ranks; the newest checkpoint stays.
-            const alive = agentsOf(folder).filter((one) => isAlive(one) || (one.zygote && isAlive(one.zygote)));
+            const alive = agentsOf(folder).filter(
+              (one) => isAlive(one) || (one.zygote && isAlive(one.zygote)),
+            );
             if (alive.length === 0) throw runError("RUN_NOT_RUNNING", { run: id });
             for (const agent of alive) endAgent(agent);
           }

@@ -45,10 +45,15 @@ export function readText(path: string): string {
   return readFileSync(path, "utf8");
 }
 
+/** A config.json, given as such or as the folder that holds it. */
+export function modelFile(cwd: string, given: string): string {
+  const path = resolve(cwd, given);
+  return existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+}
+
 /** Model from a config.json or the folder that holds it. */
 export function readModel(cwd: string, given: string): Model {
-  const path = resolve(cwd, given);
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+  const file = modelFile(cwd, given);
   const name =
     basename(file) === "config.json"
       ? basename(resolve(file, ".."))

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 
 from tessera_engine.dispatch import grouped_linear
 from tessera_engine.engine import Engine
-from tessera_engine.errors import EngineError
 from tessera_engine.memory import free_memory
 from tessera_engine.mesh import all_gather, build_mesh, device_here
 from tessera_engine.parallel import OrderedReduceScatter, ordered_all_reduce
@@ -157,7 +156,7 @@ def main(_arguments: list[str]) -> int:
         point = json.loads(line)
         try:
             emit(measure(point, device))
-        except (RuntimeError, EngineError) as error:
+        except Exception as error:
             emit({"kind": "error", "id": point["id"], **failure_of(error)[0]})
     sys.stdout.flush()
     os._exit(0)

@@ -46,6 +46,21 @@ export function cutModel(config: Config, layers: number): Config {
   return Object.fromEntries(entries) as Config;
 }
 
+/** The same as text. Numbers stay as written: the model classes tell 10.0 from 10. */
+export function cutModelText(text: string, layers: number): string {
+  const raw = JSON as unknown as { rawJSON(source: string): unknown };
+  const read = JSON.parse as (
+    text: string,
+    each: (key: string, value: unknown, at: { source: string }) => unknown,
+  ) => Config;
+  const numbers = JSON.parse(text) as Config;
+  const kept = read(text, (_, value, { source }) =>
+    typeof value === "number" ? raw.rawJSON(source) : value,
+  );
+  const cut = cutModel({ ...kept, num_hidden_layers: numbers["num_hidden_layers"] }, layers);
+  return `${JSON.stringify(cut, null, 2)}\n`;
+}
+
 /**
  * Steps over sizes that tell kernels, bytes and fixed costs apart: more micro-batches, shorter rows, fewer layers, recomputation.
  *

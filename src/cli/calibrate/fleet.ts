@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { unwrap } from "../../base/index.ts";
 import { encodeLine, engineEnv, enginePython, LineDecoder } from "../../run/index.ts";
 import { calibrateFail } from "./errors.ts";
-import { keyOf, type Point } from "./points.ts";
+import { keyOf, type Point, shortName } from "./points.ts";
 
 type Message = Readonly<Record<string, unknown>>;
 /** What one rank answered: seconds of one call, by the clock and by its processors; or why it could not. */
@@ -73,7 +73,7 @@ export class Fleet {
 
   /** Runs a point on all ranks; answers in rank order. */
   async run(point: Point, inner: number, samples: number): Promise<Answer[]> {
-    const what = keyOf(point);
+    const what = shortName(keyOf(point));
     for (const { child } of this.#ranks) child.stdin?.write(encodeLine({ ...point, id: 0, inner, samples }));
     // The first to end explains the silence of the others, so it must not wait behind them.
     const answers = await Promise.all(this.#ranks.map((_, rank) => this.#take(rank, ANSWER_SECONDS, what)));

@@ -24,6 +24,15 @@ const KIND = ["allGather", "reduceScatter", "allReduce", "allToAll", "broadcast"
 export const keyOf = (point: Point): string =>
   JSON.stringify(Object.fromEntries(Object.entries(point).sort(([a], [b]) => (a < b ? -1 : 1))));
 
+/** A point for a person: its kind and its plain dimensions. */
+export function shortName(key: string): string {
+  const { op, part, ...rest } = JSON.parse(key) as Record<string, unknown>;
+  const sizes = Object.entries(rest).flatMap(([name, value]) =>
+    typeof value === "number" ? [`${name} ${value}`] : [],
+  );
+  return [String(op), ...(typeof part === "string" ? [part] : []), ...sizes].join(" ");
+}
+
 /**
  * What to measure, most telling first: rounds over the kinds, each kind from coarse to fine, so that a budget that ends early leaves
  * a usable profile. With a model its own shapes lead, without one general ones stand in.

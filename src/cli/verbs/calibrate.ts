@@ -5,11 +5,11 @@ import { EXIT, formatBytes, formatSeconds, unwrap } from "../../base/index.ts";
 import { hashJson, writeFileAtomic } from "../../base/node.ts";
 import type { DeviceProfile } from "../../cluster/index.ts";
 import { parseModel } from "../../model/index.ts";
-import { cutModel, type EnginePoint, enginePoints } from "../calibrate/engine-points.ts";
+import { cutModelText, type EnginePoint, enginePoints } from "../calibrate/engine-points.ts";
 import { calibrateFail } from "../calibrate/errors.ts";
 import { Fleet } from "../calibrate/fleet.ts";
 import { measure } from "../calibrate/measure.ts";
-import { planPoints, type Point } from "../calibrate/points.ts";
+import { planPoints, type Point, shortName } from "../calibrate/points.ts";
 import { makeProfile } from "../calibrate/profile.ts";
 import type { Context, Verb } from "../context.ts";
 import { modelFile, readText } from "../planner/inputs.ts";
@@ -94,7 +94,7 @@ async function run(context: Context, options: Options): Promise<0> {
     const identity = hashJson({ host, torch: hello.torch, ranks, config, shapes, single }).slice(0, 16);
     const work = join(resolve(context.cwd, options.work), identity);
     const engine = config
-      ? enginePoints(config, shapes, machine, (layers) => writeModel(work, config, layers))
+      ? enginePoints(config, shapes, machine, (layers) => writeModel(work, text ?? "", layers))
       : [];
     const points = mixed(single, engine).slice(0, most);
     const line = progressLine(context);
@@ -121,7 +121,7 @@ async function run(context: Context, options: Options): Promise<0> {
         line.show(
           context.say(
             { en: "{done}/{total}  {left} left  {last}", zh: "{done}/{total}  尚需 {left}  {last}" },
-            { done, total, left: formatSeconds(left), last: last.key.slice(0, 60) },
+            { done, total, left: formatSeconds(left), last: shortName(last.key) },
           ),
         ),
     });
@@ -179,9 +179,9 @@ async function greet(context: Context, signal: AbortSignal): Promise<Hello> {
   };
 }
 
-function writeModel(work: string, config: Record<string, unknown>, layers: number): string {
+function writeModel(work: string, text: string, layers: number): string {
   const folder = join(work, `model-${layers}`);
-  writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(cutModel(config, layers), null, 2)}\n`);
+  writeFileAtomic(join(folder, "config.json"), cutModelText(text, layers));
   return folder;
 }
 

@@ -3,25 +3,20 @@ import { mkdirSync, openSync, readFileSync, closeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AGENT_DOUBLE, type AgentConfig, type AgentFile } from "../agent/config.ts";
 import { paths } from "../paths.ts";
-import { isAlive } from "../processes.ts";
+import { isAlive, processId, type ProcessId } from "../processes.ts";
 import type { Launcher } from "./launcher.ts";
 
 const MAIN = join(import.meta.dirname, "..", "agent", "main.ts");
 
 /** Agents as processes of this machine, each in a session of its own so that a Ctrl-C or our end does not reach it. */
 export function localLauncher(nodes: Launcher["nodes"]): Launcher {
+  // An agent takes a moment until it has noted itself: those started here are known from the first.
+  const started = new Map<string, ProcessId>();
+  const known = (folder: string, agent: string): ProcessId[] =>
+    [started.get(agent), agentFile(folder, agent)].filter((one) => one !== undefined).filter(isAlive);
   return {
     nodes,
     start(config: AgentConfig, onExit) {
-      // An agent that an interrupted controller left without ranks has nothing to take over; two of them would wait for each other.
-      const left = agentFile(config.folder, config.agent);
-      if (left && left.ranks.length === 0 && isAlive(left)) {
-        try {
-          process.kill(-left.pid, "SIGKILL");
-        } catch {
-          // It ended by itself in the meantime.
-        }
-      }
       const log = paths(config.folder).agentLog(config.agent);
       mkdirSync(dirname(log), { recursive: true });
       const fd = openSync(log, "a");
@@ -30,6 +25,7 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
         stdio: ["ignore", fd, fd],
       });
       closeSync(fd);
+      if (child.pid !== undefined) started.set(config.agent, processId(child.pid));
       child.on("error", (cause) => onExit(cause.message));
       child.on("exit", (code, signal) => {
         // Another one is at work and will join.
@@ -37,18 +33,13 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
       });
       child.unref();
     },
-    alive(folder, agent) {
-      const file = agentFile(folder, agent);
-      return file !== undefined && isAlive(file);
-    },
+    alive: (folder, agent) => known(folder, agent).length > 0,
     kill(folder, agent) {
-      const file = agentFile(folder, agent);
-      if (!file) return;
-      if (isAlive(file)) {
+      for (const { pid } of known(folder, agent)) {
         try {
-          process.kill(-file.pid, "SIGKILL");
+          process.kill(-pid, "SIGKILL");
         } catch {
-          return;
+          // It ended by itself in the meantime.
         }
       }
     },

@@ -28,6 +28,7 @@ from tessera_engine.mesh import all_gather, build_mesh, device_here
 from tessera_engine.parallel import OrderedReduceScatter, ordered_all_reduce
 from tessera_engine.process import die_with_parent, emit
 from tessera_engine.spec import Layout, Spec, read_config
+from tessera_engine.trace import Trace
 from tessera_engine.worker import failure_of
 
 Run = Callable[[], Any]
@@ -47,8 +48,8 @@ def kernel(p: Point, device: torch.device) -> Run:
     if p["op"] == "grouped":
         x, w = new(p["groups"] * p["m"], p["k"]), new(p["groups"], p["n"], p["k"])
         listed = [p["m"]] * p["groups"]
-        counts = torch.tensor(listed, device=device)
-        return lambda: grouped_linear(x, w, counts, listed)
+        counts, trace = torch.tensor(listed, device=device), Trace()
+        return lambda: grouped_linear(x, w, counts, listed, trace)
     if p["op"] in ("attention", "attentionBackward"):
         back = p["op"] == "attentionBackward"
         q, k, v = (new(p["rows"], p["heads"], p["sequence"], p["dim"], grad=back) for _ in range(3))
@@ -113,14 +114,17 @@ def engine_of(text: str, folder: str) -> Engine:
 
 
 def engine_step(p: Point, _device: torch.device) -> Run:
-    """Forward and backward of a step (part "passes"), or all of it with the update (part "step")."""
+    """Forward and backward of a step (part "passes"), or what follows them: norm, update, loads (part "update")."""
     spec = {**p["spec"], "model": {"config": p["config"]}}
     engine = engine_of(json.dumps(spec), p["config"])
     batch = engine.spec.batch
     ids = torch.randint(0, engine.family.config.vocab_size, (batch.global_batch, batch.sequence_length))
-    if p["part"] == "step":
-        return lambda: engine.train_step(ids, ids)
-    return lambda: (engine.backward(ids, ids), engine._forget())
+    if p["part"] == "passes":
+        return lambda: (engine.backward(ids, ids), engine._forget())
+    engine.backward(ids, ids)
+    pieces = engine.pieces()
+    # Rate 0: the weights stay, the work is the same.
+    return torch.no_grad()(lambda: (engine.reduce(pieces), engine.optimizer.step(pieces, 0.0), engine._loads()))
 
 
 def measure(p: Point, device: torch.device) -> dict[str, Any]:

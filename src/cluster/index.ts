@@ -21,7 +21,7 @@ export {
   PROFILE_SCHEMA,
   type ProfilePoint,
 } from "./profile.ts";
-export { parseProfile, profiledGroup, withProfile } from "./profile-read.ts";
+export { parseProfile, profileMachine, withProfile } from "./profile-read.ts";
 export {
   type Cluster,
   clusterDevices,

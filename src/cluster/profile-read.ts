@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../base/index.ts";
 import { clusterFail } from "./errors.ts";
+import { DEVICES, presetGroup } from "./presets.ts";
 import { type DeviceProfile, FEATURES, PROFILE_SCHEMA } from "./profile.ts";
 import type { Cluster, Device, Efficiency, MathFormat, NodeGroup } from "./types.ts";
 
@@ -69,9 +70,11 @@ function stranger(profile: DeviceProfile, device: Device): boolean {
   const cpu = profile.device.type === "cpu";
   if (cpu || device.vendor === "cpu") return cpu !== (device.vendor === "cpu");
   const name = profile.device.name.toLowerCase();
-  // "910c" is "Ascend910_9382" to torch, "h100-500w" an H100.
-  return !name.includes(/^[a-z]*\d+/.exec(device.id)?.[0] ?? device.id);
+  return !name.includes(deviceWord(device.id));
 }
+
+/** What torch's name of a device holds of our id: "910c" is "Ascend910_9382" to torch, "h100-500w" an H100. */
+const deviceWord = (id: string): string => /^[a-z]*\d+/.exec(id)?.[0] ?? id;
 
 /**
  * A cluster whose devices do what the profile measured: its curves take the place of data-sheet efficiencies, its collectives that of
@@ -80,17 +83,20 @@ function stranger(profile: DeviceProfile, device: Device): boolean {
 export function withProfile(cluster: Cluster, profile: DeviceProfile, file?: string): Result<Cluster> {
   const groups: NodeGroup[] = [];
   for (const group of cluster.groups) {
-    if (stranger(profile, group.device)) {
-      const params = { device: group.device.title, measured: profile.device.name };
-      return err(clusterFail("PROFILE_DEVICE", params, file === undefined ? {} : { file }));
-    }
-    groups.push(profiledGroup(group, profile));
+    const found = profiledGroup(group, profile, file);
+    if (!found.ok) return found;
+    groups.push(found.value);
   }
   return ok({ ...cluster, groups });
 }
 
-export function profiledGroup(group: NodeGroup, profile: DeviceProfile): NodeGroup {
+/** One group of it; refuses a profile of another kind of device. */
+export function profiledGroup(group: NodeGroup, profile: DeviceProfile, file?: string): Result<NodeGroup> {
   const { device } = group;
+  if (stranger(profile, device)) {
+    const params = { device: device.title, measured: profile.device.name };
+    return err(clusterFail("PROFILE_DEVICE", params, file === undefined ? {} : { file }));
+  }
   const { peak: seen, kernels } = profile;
   // A data sheet's peak stays the reference of utilisation where there is one; a processor has what was seen.
   const sheet = device.vendor !== "cpu" && device.id !== "custom";
@@ -113,7 +119,7 @@ export function profiledGroup(group: NodeGroup, profile: DeviceProfile): NodeGro
     launchSeconds: profile.launchSeconds,
     origin: "measured",
   };
-  return {
+  return ok({
     ...group,
     device: {
       ...device,
@@ -126,5 +132,26 @@ export function profiledGroup(group: NodeGroup, profile: DeviceProfile): NodeGro
     },
     ...(profile.collectives.length > 0 ? { collectives: profile.collectives } : {}),
     ...(profile.cores === null ? {} : { cores: profile.cores }),
+  });
+}
+
+/** The machine a profile was measured on, as a cluster of one node. */
+export function profileMachine(profile: DeviceProfile): Cluster {
+  const cpu = profile.device.type === "cpu";
+  const name = profile.device.name.toLowerCase();
+  const like = cpu
+    ? "cpu"
+    : (DEVICES.find(({ id }) => id !== "cpu" && name.includes(deviceWord(id)))?.id ?? "h100");
+  const group = presetGroup(like, 1) as NodeGroup;
+  const memoryBytes = cpu
+    ? Math.floor(profile.device.memoryBytes / profile.ranks)
+    : profile.device.memoryBytes;
+  const device = { ...group.device, memoryBytes, ...(cpu ? {} : { id: like }) };
+  const node = {
+    ...group,
+    device,
+    devicesPerNode: profile.ranks,
+    ...(cpu ? { hostMemoryBytes: profile.device.memoryBytes } : {}),
   };
+  return { name: `${profile.ranks} x ${profile.device.name}`, groups: [node], collectiveSeconds: 50e-6 };
 }

@@ -29,7 +29,7 @@ export type EnginePoint = {
   readonly layers: number;
   readonly training: Training;
   readonly recompute: "none" | "full";
-  readonly part: "passes" | "step";
+  readonly part: "passes" | "update";
 };
 
 /** The model with its first `layers` layers: lists that name one entry a layer are cut with it. */
@@ -82,7 +82,7 @@ export function enginePoints(
     rows: number,
     micros: number,
     recompute: "none" | "full",
-    part: "passes" | "step",
+    part: "passes" | "update",
   ): EnginePoint => {
     const training: Training = {
       sequence: length,
@@ -111,10 +111,10 @@ export function enginePoints(
   return [
     point(all, sequence, microBatch, 1, "none", "passes"),
     point(half, sequence, microBatch, 1, "none", "passes"),
-    point(all, sequence, microBatch, 1, "none", "step"),
+    point(all, sequence, microBatch, 1, "none", "update"),
     point(all, short, microBatch, 1, "none", "passes"),
     point(all, sequence, microBatch, 2, "none", "passes"),
-    point(half, sequence, microBatch, 1, "none", "step"),
+    point(half, sequence, microBatch, 1, "none", "update"),
     point(all, sequence, microBatch, 1, "full", "passes"),
     point(half, short, Math.max(1, Math.floor(microBatch / 2)), 1, "none", "passes"),
     point(all, short, Math.max(1, Math.floor(microBatch / 2)), 2, "none", "passes"),

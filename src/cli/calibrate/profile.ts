@@ -98,20 +98,12 @@ export function makeProfile(ask: {
       ? fitCurve(passes.map(({ one, seconds }) => engineSample(one, seconds, single)))
       : fitCurve(samples(streams, (p, point) => [1, moved(p, point)]));
   const optimizer = fitCurve(
-    whole.flatMap(({ one, seconds }) => {
-      const alike = (other: EnginePoint) =>
-        other.part === "passes" &&
-        other.layers === one.layers &&
-        other.recompute === one.recompute &&
-        other.training.sequence === one.training.sequence &&
-        other.training.globalBatch === one.training.globalBatch;
-      const base = one.part === "step" ? passes.find((other) => alike(other.one)) : undefined;
-      if (!base) return [];
-      const model = unwrap(importModel(one.config as Record<string, unknown>));
-      return [
-        { features: [1, countParameters(model).total], seconds: Math.max(1e-5, seconds - base.seconds) },
-      ];
-    }),
+    whole
+      .filter(({ one }) => one.part === "update")
+      .map(({ one, seconds }) => {
+        const model = unwrap(importModel(one.config as Record<string, unknown>));
+        return { features: [1, countParameters(model).total], seconds };
+      }),
   );
   const rate = (list: typeof found, work: (p: Fields, point: Point) => number) =>
     Math.max(0, ...list.map(({ point, seconds }) => work(point as unknown as Fields, point) / seconds));

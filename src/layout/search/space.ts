@@ -118,6 +118,8 @@ export function* candidates(
                           etp,
                           sequenceParallel: tp > 1,
                           zero,
+                          // Our engine keeps the weights of a pipeline stage gathered for the step.
+                          reshardAfterForward: !own || pp === 1,
                           schedule,
                           stages,
                           recompute,

@@ -3,9 +3,9 @@
     python engine/bench/relocation.py [--steps 1000] [--folder DIR]
 
 Tiny DeepSeek-V4 (PP2 x EP2) and DeepSeek-V3 (EP2 x FSDP2) of two layers and an MTP layer, all with experts, on four
-ranks. Before a third of the steps, two layers get a random placement; weights and moments travel. Every chunk of steps ends with a checkpoint that the next one
-loads into the default placement. Prints the verdict over all losses, gradient norms, weights and moments. With
-`--folder` a run that was cut short (`--minutes`) goes on where it stopped.
+ranks. Before a third of the steps, two layers get a random placement; weights and moments travel. Every chunk of steps
+ends with a checkpoint that the next one loads into the default placement. Prints the verdict over all losses, gradient
+norms, weights and moments. With `--folder` a run that was cut short (`--minutes`) goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def verdict(model: str, steps: int, chunk: int, base: Path, limit: float) -> boo
     moves, sent = sum(part["moves"] for part in moved), sum(part["bytes"] for part in moved)
     seconds, wall = sum(part["moveSeconds"] for part in moved), sum(part["seconds"] for part in moved)
     print(
-        f"{model}: {steps} steps, {moves} moves of {sent / 1e6:.1f} MB in {seconds:.1f} s of {wall:.1f} s; losses, norms, "
-        f"weights and moments {'EQUAL to the bit' if equal else 'DIFFER'}; last loss {moved[-1]['loss']:.6f}",
+        f"{model}: {steps} steps, {moves} moves of {sent / 1e6:.1f} MB in {seconds:.1f} s of {wall:.1f} s; losses, "
+        f"norms, weights and moments {'EQUAL to the bit' if equal else 'DIFFER'}; last loss {moved[-1]['loss']:.6f}",
         flush=True,
     )
     return equal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -65,6 +66,8 @@ class Loop:
             self._self_check()
         if self.saver is not None:
             self.saver.stage(self._state())
+        if self.mesh.data_rank == 0 and self.engine.placement():
+            self.telemetry.send("placement", layers=self.engine.placement())
         self.telemetry.send("phase", name="train")
 
     def _resume(self) -> bool:
@@ -76,9 +79,10 @@ class Loop:
             return False
         path, manifest = found
         for layer, way in self.engine.dispatchers().items():
-            table = manifest.placement.get(str(layer))
-            if table is not None and len(table) == len(way.slots):
-                way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
+            # A table that this layout cannot have (other slots, other ranks) leaves the spec's in force.
+            if str(layer) in manifest.placement:
+                with contextlib.suppress(EngineError):
+                    way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
         state = self._state()
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")
@@ -207,7 +211,7 @@ class Loop:
                 self.cursor += count
                 detail = {"cursor": self.cursor}
             elif what == "relocate":
-                moved = relocate.move(self.engine, dict(command["placement"]), self.control)
+                moved = relocate.move(self.engine, dict(command["layers"]), self.control)
                 self.telemetry.send("moved", **moved.__dict__)
                 detail = {"layers": moved.layers, "seconds": moved.seconds}
             elif what != "stop":

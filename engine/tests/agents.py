@@ -29,11 +29,11 @@ def free_port() -> int:
 
 
 class Zygote:
-    """The fork server over its pipes."""
+    """The fork server over its pipes; `program` may stand in for the engine's own entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, *program: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
-        command = [sys.executable, "-m", "tessera_engine", "zygote"]
+        command = [sys.executable, *(program or ("-m", "tessera_engine")), "zygote"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
         )
@@ -72,7 +72,7 @@ class Zygote:
 class Attempt:
     """The ranks of one start of a run, and all they said."""
 
-    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1, **more: str) -> None:
         self.zygote, self.folder, self.world = zygote, folder, world
         self.messages: list[Message] = []
         self.exits: dict[int, Message] = {}
@@ -95,6 +95,7 @@ class Attempt:
                 "MASTER_PORT": port,
                 "TESSERA_SOCKET": path,
                 "TESSERA_ATTEMPT": attempt,
+                **more,
             }
             env = {name: str(value) for name, value in environment.items()}
             zygote.ask(do="spawn", rank=rank, env=env, spec=str(spec), stdout=str(folder / f"rank-{rank}.log"))

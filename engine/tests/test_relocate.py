@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -50,13 +51,32 @@ def test_moves_before_every_step_leave_the_run_as_it_was() -> None:
 def refused(wanted: Spec) -> list[str]:
     engine = Engine.build(wanted, config=config("v4"))
     before, codes = engine.placement(), []
-    for placement in ({"7": [0] * 8}, {"1": [0, 1, 2]}, {"1": [0, 0, 1, 2, 3, 4, 5, 6]}, {"4": [9] * 8}):
+    state = digest(engine)
+    for bad in BAD:
+        # Layer 3 could move: nothing does when another layer's table is wrong.
         with pytest.raises(EngineError) as caught:
-            relocate.move(engine, placement, dist.group.WORLD)
+            relocate.move(engine, {"3": [7, 6, 5, 4, 3, 2, 1, 0], **bad}, dist.group.WORLD)
         codes.append(caught.value.code)
-    assert engine.placement() == before
+    assert engine.placement() == before and digest(engine) == state
     return codes
 
 
+BAD: list[Any] = [
+    {"7": [*range(8)]},  # no such layer
+    {"-1": [*range(8)]},
+    {"1": [0, 1, 2]},  # fewer slots than experts
+    {"1": [*range(9)]},  # a slot of a rank that does not exist
+    {"1": [*range(16)]},  # another model
+    {"1": [0, 0, 1, 2, 3, 4, 5, 6]},  # two copies on a rank, and expert 7 nowhere
+    {"4": [9] * 8},
+    {"1": [[0], [1], [2], [3], [4], [5], [6], [7]]},  # ragged
+    {"1": [0, 1, 2, 3, 4, 5, 6, 7.0]},
+    {"1": [0, True, 2, 3, 4, 5, 6, 7]},
+    {"1": 5},
+    {"1": None},
+    {"1": "01234567"},
+]
+
+
 def test_an_impossible_placement_is_refused_on_all_ranks_and_nothing_moves() -> None:
-    assert worlds.run(4, refused, spec(pp=2, ep=2, shard=2)) == [["ENGINE_PLACEMENT"] * 4] * 4
+    assert worlds.run(4, refused, spec(pp=2, ep=2, shard=2)) == [["ENGINE_PLACEMENT"] * len(BAD)] * 4

@@ -1,6 +1,7 @@
 """Losses of parallel layouts against one process, same weights and rows: `python engine/bench/parity.py [--steps 20]`.
 
-"With copies" has ten slots for eight experts; the copies change their places at every fifth step. Prints, per model family and layout, the largest relative difference of the loss over all steps. The bound is 1e-5.
+"With copies" has ten slots for eight experts, and the copies change their places at every fifth step. Prints, per model
+family and layout, the largest relative difference of the loss over all steps. The bound is 1e-5.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def moving(spec: Spec, model: str, steps: int) -> list[tuple[float, float]]:
         if step % 5 == 4:
             draw = random.Random(step)
             halves = [draw.sample(range(8), 8) for _ in range(2)]
-            table = [*halves[0][:5], *halves[0][5:], *[e for e in halves[1] if e not in halves[0][5:]][:2]]
+            table = [*halves[0], *[e for e in halves[1] if e not in halves[0][5:]][:2]]
             relocate.move(engine, {str(layer): table for layer in range(1, 4)}, dist.group.WORLD)
         results.append(engine.train_step(*worlds.rows(engine, step)))
     return [(result.loss, result.grad_norm) for result in results]

@@ -66,8 +66,6 @@ class Loop:
             self._self_check()
         if self.saver is not None:
             self.saver.stage(self._state())
-        if self.mesh.data_rank == 0 and self.engine.placement():
-            self.telemetry.send("placement", layers=self.engine.placement())
         self.telemetry.send("phase", name="train")
 
     def _resume(self) -> bool:
@@ -211,7 +209,7 @@ class Loop:
                 self.cursor += count
                 detail = {"cursor": self.cursor}
             elif what == "relocate":
-                moved = relocate.move(self.engine, dict(command["layers"]), self.control)
+                moved = relocate.move(self.engine, dict(command["placement"]), self.control)
                 self.telemetry.send("moved", **moved.__dict__)
                 detail = {"layers": moved.layers, "seconds": moved.seconds}
             elif what != "stop":

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from agents import ENGINE, Attempt, Zygote, free_port, model_folder, write_spec
+import worlds
+from agents import ENGINE, Attempt, Zygote, model_folder, write_spec
 
 from tessera_engine import checkpoint, manifest
 from tessera_engine.storage import RawReader
@@ -179,7 +181,7 @@ def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, t
     attempt.command(id="b", do="skip_batch", count=3)
     attempt.command(id="c", do="dance")
     attempt.command(id="d", do="set_learning_rate", learningRate="fast")
-    attempt.command(id="e", do="relocate", layers={"99": [0]})
+    attempt.command(id="e", do="relocate", placement={"99": [0]})
     attempt.command(id="f", do="checkpoint")
     attempt.until(lambda: attempt.of("saved"))
     attempt.command(id="g", do="stop")
@@ -218,7 +220,7 @@ def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
     model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
     """A rank dies before the first exchange of a move, between two tensors of a layer, between two layers."""
-    draw, zygote = random.Random(2), Zygote(str(Path(__file__).with_name("deadly.py")))
+    draw, zygote = random.Random(2), Zygote(program=(str(Path(__file__).with_name("deadly.py")),))
     spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 1})
     seen: dict[int, tuple[float, float]] = {}
     # Two layers a rank, each six tensors: two weights with two moments. The first attempt's first move stays alive.
@@ -227,7 +229,7 @@ def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
         attempt = Attempt(zygote, tmp_path, spec, 4, number, **more)
         for steps in (0, 2)[: 2 if number == 1 else 1] if last_words else ():
             attempt.until(lambda a=attempt, n=steps: a.rank_zero and a.steps() >= n)  # type: ignore[misc]
-            attempt.command(id=str(steps), do="relocate", layers=shuffled(draw))
+            attempt.command(id=str(steps), do="relocate", placement=shuffled(draw))
         codes = attempt.wait()
         seen |= losses(attempt)
         if last_words:
@@ -260,11 +262,11 @@ def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, mod
 
 def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
-    port = free_port()
+    store, meet = worlds.meeting()
     ranks = []
     for rank in range(2):
-        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
-        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, "MASTER_PORT": str(port)}
+        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank}
+        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, **meet}
         command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
         ranks.append(subprocess.Popen(command, cwd=ENGINE, env=env))
     try:
@@ -272,7 +274,22 @@ def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     finally:
         for process in ranks:
             process.kill()
+        del store
     assert checkpoint.verify(last(tmp_path)).step == 2
+
+
+def test_a_port_that_another_process_took_is_named_and_may_be_tried_again(model: Path, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        env = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
+        done = subprocess.run(command, cwd=ENGINE, env=env, capture_output=True, text=True, timeout=300)
+    fatal = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, fatal["code"]) == (1, "ENGINE_PORT_TAKEN")
+    assert fatal["message"].startswith(f"port {port} was taken")
 
 
 @pytest.mark.parametrize(

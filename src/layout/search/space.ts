@@ -1,7 +1,7 @@
 import type { Cluster } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
-import { degreeProblem, type Engine, modelFacts, schedulesOf } from "./problems.ts";
+import { degreeProblem, type Engine, modelFacts, type Problem, schedulesOf } from "./problems.ts";
 
 /** Values the search may use; an absent entry means the sensible ones for this model and cluster. */
 export type Constraints = {
@@ -56,13 +56,14 @@ const powers = (most: number): number[] => {
   return out;
 };
 
-/** Every legal candidate for `world` devices. */
+/** Every legal candidate for `world` devices; `illegal` is told of the others and of the rule they break. */
 export function* candidates(
   model: Model,
   cluster: Cluster,
   training: Training,
   world: number,
   c: Constraints,
+  illegal?: (candidate: Candidate, problem: Problem) => void,
 ): Generator<Candidate> {
   const facts = modelFacts(model);
   const splits = new Map<number, number[][]>();
@@ -123,7 +124,9 @@ export function* candidates(
                           ...slotsOf(c, facts.experts, ep),
                         };
                         const chosen = { ...training, microBatch };
-                        if (!degreeProblem(facts, layout, chosen, c.engine)) yield { layout, microBatch };
+                        const problem = degreeProblem(facts, layout, chosen, c.engine);
+                        if (problem) illegal?.({ layout, microBatch }, problem);
+                        else yield { layout, microBatch };
                       }
                     }
                   }

@@ -10,7 +10,7 @@ export type Conflict = {
 type Explicit = Exclude<Recipe["layout"], "auto">;
 
 /** Ranks of an explicit layout. */
-export const worldOf = (layout: Explicit): number =>
+const worldOf = (layout: Explicit): number =>
   layout.pp * layout.tp * layout.cp * layout.dpReplicate * layout.dpShard;
 
 /** Conflicts between keys of a recipe whose keys are each right; empty when it holds together. */

@@ -23,15 +23,17 @@ def test_sources_stay_near_and_copies_come_from_the_first() -> None:
     assert relocate.sources([0, 1, 1, 2], [0, 1, 2, 1], ep=2) == [0, 1, 3, 2]
 
 
-def train(wanted: Spec, steps: int, seed: int | None, chunk: int) -> tuple[list[tuple[float, float]], str, int]:
+def train(
+    wanted: Spec, model: str, steps: int, seed: int | None, chunk: int
+) -> tuple[list[tuple[float, float]], str, int]:
     """Losses and norms, the final state, and the bytes this rank sent; moves before every step when given a seed."""
     relocate.CHUNK_BYTES = chunk
-    engine = Engine.build(wanted, config=config("v4"))
+    engine = Engine.build(wanted, config=config(model))
     results, sent = [], 0
     for step in range(steps):
         if seed is not None:
             draw = random.Random(seed * 100 + step)
-            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(5), 3)}
+            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(1, 5), 3)}
             moved = relocate.move(engine, placement, dist.group.WORLD)
             assert all(engine.placement()[str(n)] == placement[str(n)] for n in moved.layers)
             sent += moved.bytes
@@ -40,10 +42,11 @@ def train(wanted: Spec, steps: int, seed: int | None, chunk: int) -> tuple[list[
     return results, digest(engine), sent
 
 
-def test_moves_before_every_step_leave_the_run_as_it_was() -> None:
-    wanted = spec(pp=2, ep=2, shard=4)
-    still = worlds.run(8, train, wanted, 3, None, 1 << 20)
-    moved = worlds.run(8, train, wanted, 3, 1, 4096)
+@pytest.mark.parametrize(("model", "layout"), [("v4", {"pp": 2, "ep": 2, "shard": 4}), ("v3", {"ep": 4, "shard": 4})])
+def test_moves_before_every_step_leave_the_run_as_it_was(model: str, layout: dict[str, int]) -> None:
+    wanted = spec(**layout)
+    still = worlds.run(wanted.layout.world, train, wanted, model, 3, None, 1 << 20)
+    moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 1, 4096)
     assert [found[:2] for found in still] == [found[:2] for found in moved]
     assert all(found[2] > 0 for found in moved)
 

@@ -98,6 +98,11 @@ def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attemp
         assert message["rank"] in (0, 2)
         counts = torch.frombuffer(bytearray(base64.b64decode(message["counts"]["b64"])), dtype=torch.int32)
         assert counts.view(message["counts"]["shape"]).sum(1).tolist() == [4 * 32 * 2] * len(message["layers"])
+    # Five layers with experts (MTP's among them), two pairs a token.
+    steps = attempt.of("step")
+    for step in range(1, STEPS + 1):
+        assert sum(m["expertPairs"] for m in steps if m["step"] == step) == 5 * 4 * 32 * 2
+    assert all(m["droppedPairs"] == 0 and 0 < m["spans"]["experts"] < m["seconds"] for m in steps)
     assert checkpoint.verify(last(folder)).layout["ep"] == 2
 
 

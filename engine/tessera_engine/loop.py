@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -82,9 +83,10 @@ class Loop:
             return False
         path, manifest = found
         for layer, way in self.engine.dispatchers().items():
-            table = manifest.placement.get(str(layer))
-            if table is not None and len(table) == len(way.slots):
-                way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
+            # A table that this layout cannot have (other slots, other ranks) leaves the spec's in force.
+            if str(layer) in manifest.placement:
+                with contextlib.suppress(EngineError):
+                    way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
         state = self._state()
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")

@@ -25,8 +25,9 @@ const SPREAD = 0.1;
 /** Exchanges of a routed row in one layer: to the expert and back, forward and backward. */
 const EXCHANGES = 4;
 
-/** Rows of every rank in a step, [world]; groups of a stage share the tokens evenly as far as is known. */
+/** Rows of every rank in a step, [world], as told or as the loads say; then groups of a stage share the tokens evenly. */
 export function rowsOfRanks(step: WholeStep, topology: ExpertTopology): Float64Array {
+  if (step.rows.every((n) => n >= 0)) return step.rows;
   const rows = new Float64Array(topology.world);
   const perStage = topology.world / topology.pp;
   for (let l = 0; l < step.loads.layers; l++) {

@@ -55,6 +55,16 @@ export const moe = z.strictObject({
     "step of the routing bias that evens the experts (auxiliary-loss-free balancing); 0 turns it off",
     "平衡專家的路由偏置步長（無輔助損失）；0 為關閉",
   ),
+  biasSchedule: key(
+    z.enum(["constant", "linear", "until"]).default("constant"),
+    "what the bias step does over the last part of the training: stays, falls to zero, or is zero",
+    "偏置步長在訓練末段的走向：不變、線性降為零、或為零",
+  ),
+  biasLastFraction: key(
+    z.number().gt(0).max(1).default(0.1),
+    "the last part, as a share of the steps",
+    "末段佔總步數的比例",
+  ),
   sequenceBalanceLoss: key(
     z.number().min(0).default(0.0001),
     "weight of the per-sequence balance loss",

@@ -29,6 +29,9 @@ export type StepMessage = Of<
     readonly cursor: number;
     readonly spans?: Readonly<Record<string, number>>;
     readonly memory?: Readonly<Record<string, number>>;
+    /** (token, expert) rows that this rank's experts computed, and those that no rank did. */
+    readonly expertPairs?: number;
+    readonly droppedPairs?: number;
     readonly dropped?: number;
   }
 >;

@@ -30,7 +30,7 @@ import { nightWatch } from "../../src/watch/index.ts";
 const { values } = parseArgs({
   options: {
     pairs: { type: "string", default: "2" },
-    steps: { type: "string", default: "60" },
+    steps: { type: "string", default: "64" },
     skew: { type: "string", default: "1" },
     experts: { type: "string", default: "16" },
     width: { type: "string", default: "512" },

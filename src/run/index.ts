@@ -2,6 +2,7 @@
 export { type ControllerFile, readControllerFile } from "./agent/link.ts";
 export type { AgentFile } from "./agent/config.ts";
 export type { ZygoteCommand } from "./agent/zygote.ts";
+export { type BalanceSummary, summarizeBalance } from "./balancing/index.ts";
 export * from "./controller/index.ts";
 export * from "./engine/index.ts";
 export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";

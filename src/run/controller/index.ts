@@ -3,6 +3,7 @@ export { askController } from "./ask.ts";
 export { listCheckpoints, prune } from "./checkpoints.ts";
 export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
 export {
+  readKinds,
   readLastBalance,
   readLastStep,
   readTelemetry,

@@ -7,7 +7,7 @@
  * Routing is real in all of them. Prints the machine and its load: ranks share the cores with whatever else runs.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,6 +26,7 @@ import {
   readTelemetry,
 } from "../../src/run/index.ts";
 import { nightWatch } from "../../src/watch/index.ts";
+import { logicalState } from "../../tests/fixtures/logical.ts";
 
 const { values } = parseArgs({
   options: {
@@ -78,11 +79,8 @@ async function run(folder: string, name: string, mode: string): Promise<Seen> {
   if (end.error) throw end.error;
   const steps = readTelemetry(paths(place).series).filter((one) => one.kind === "step" && one.rank === 0);
   const last = listCheckpoints(paths(place).checkpoints).at(-1);
-  const manifest = JSON.parse(readFileSync(join(last?.path ?? "", "manifest.json"), "utf8")) as {
-    files: { name: string; sha256: string }[];
-  };
   const losses = steps.map((one) => [one.step, one["loss"], one["gradNorm"]]);
-  const result = JSON.stringify([losses, manifest.files.map((file) => [file.name, file.sha256])]);
+  const result = JSON.stringify([losses, logicalState(last?.path ?? "")]);
   return { seconds: steps.map((one) => Number(one["seconds"])), events: readJournal(place), result };
 }
 

@@ -20,13 +20,14 @@ export function balanceLines(
       toBound: ((now.realised[worst] as number) / (now.bound[worst] as number)).toFixed(3),
       planned: typeof planned === "number" ? planned.toFixed(3) : "-",
       vio: Math.max(...now.maxVio).toFixed(2),
+      dropped: now.droppedRows ?? "–",
       dead: now.deadExperts.reduce((sum, n) => sum + n, 0),
     };
     lines.push(
       context.say(
         {
-          en: "  experts: busiest rank {is} of the mean in layer {layer} (bound {bound}, ratio {toBound}, planned {planned}); MaxVio {vio}, {dead} dead",
-          zh: "  專家：第 {layer} 層最忙進程為平均的 {is}（下界 {bound}，比值 {toBound}，計劃 {planned}）；MaxVio {vio}，閒置 {dead}",
+          en: "  experts: busiest rank {is} of the mean in layer {layer} (bound {bound}, ratio {toBound}, planned {planned}); MaxVio {vio}, {dead} dead, {dropped} tokens dropped",
+          zh: "  專家：第 {layer} 層最忙進程為平均的 {is}（下界 {bound}，比值 {toBound}，計劃 {planned}）；MaxVio {vio}，閒置 {dead}，丟棄詞元 {dropped}",
         },
         params,
       ),

@@ -27,7 +27,7 @@ batch: { sequenceLength: 64, microBatch: 4, globalBatch: 8 }
 optimizer: { learningRate: 0.0003 }
 moe: { biasRate: 0.001 }
 layout: { dpShard: 2, ep: 2 }
-balance: { mode: ${mode}, every: 12, window: 12, safety: 1 }
+balance: { mode: ${mode}, every: 12, window: 12, safety: 1, foresight: ${mode === "on"} }
 checkpoint: { every: 25 }
 `;
 const MINUTES = 60_000;
@@ -78,6 +78,8 @@ test(
 
     const moved = await runToEnd(options("on"));
     expect(moved.error).toBeNull();
+    // The first layer is routed by a hash of the token: known before the first step.
+    expect(of("placed").flatMap((event) => event.layers.map((one) => one.layer))).toEqual([0]);
     const acts = of("balance").filter((event) => event.action === "act");
     expect(acts.length).toBeGreaterThan(0);
     const ends = of("relocated");

@@ -195,8 +195,8 @@ export const TEXTS = {
   rankBoundLegend: { en: "least possible with these loads", zh: "這些負載下的最小值" },
   rankPlannedLegend: { en: "promised by the last move, {value}", zh: "最後一次搬動所承諾，{value}" },
   balanceNow: {
-    en: "At the last step: MaxVio {vio}, CV {cv}, router entropy {entropy} of 1, {dead} dead experts. No token is ever dropped: buffers grow with what the router asks.",
-    zh: "最後一步：MaxVio {vio}，CV {cv}，路由熵 {entropy}（滿分 1），閒置專家 {dead} 個。從不丟棄詞元：緩衝隨路由所需而增長。",
+    en: "At the last step: MaxVio {vio}, CV {cv}, router entropy {entropy} of 1, {dead} dead experts. Tokens dropped in the whole run: {dropped}; buffers grow with what the router asks.",
+    zh: "最後一步：MaxVio {vio}，CV {cv}，路由熵 {entropy}（滿分 1），閒置專家 {dead} 個。整個任務丟棄的詞元：{dropped}；緩衝隨路由所需而增長。",
   },
   balanceSum: {
     en: "{moves} moves, {bytes} moved; {won} won by measured step times, {forecast} by the forecasts.",

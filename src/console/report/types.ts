@@ -127,6 +127,8 @@ export type BalancePart = {
     readonly cv: number;
     readonly entropy: number;
     readonly dead: number;
+    /** Rows dropped in all steps; null: not told. */
+    readonly dropped: number | null;
   } | null;
   readonly decisions: readonly {
     readonly step: number;

@@ -113,6 +113,7 @@ export class Gather {
       exchange: of((message) => span(message, "allToAll")),
       experts: of((message) => span(message, "experts")),
       rows: of((message) => message.expertPairs ?? Number.NaN),
+      dropped: part.steps.get(0)?.droppedPairs ?? Number.NaN,
       peakBytes: Math.max(0, ...peaks),
     };
   }

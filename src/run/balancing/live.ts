@@ -104,6 +104,7 @@ export class Balancing {
       cv: column((one) => one.cv),
       entropy: column((one) => one.entropy),
       deadExperts: column((one) => one.deadExperts),
+      droppedRows: Number.isFinite(step.dropped) ? step.dropped : null,
       allToAllSeconds: Array.from(step.exchange, (seconds) =>
         Number.isFinite(seconds) ? round(seconds) : null,
       ),

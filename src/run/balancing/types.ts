@@ -45,6 +45,8 @@ export type WholeStep = {
   readonly experts: Float64Array;
   /** Rows that each rank's experts computed, as told. */
   readonly rows: Float64Array;
+  /** Rows that were routed and not computed; NaN: not told. */
+  readonly dropped: number;
   /** Most memory that a rank has used so far; 0: not told. */
   readonly peakBytes: number;
 };

@@ -26,6 +26,8 @@ export type StepMessage = Of<
     readonly learningRate: number;
     readonly tokens: number;
     readonly seconds: number;
+    /** Processor seconds of the rank's process since it began. */
+    readonly processorSeconds?: number;
     readonly cursor: number;
     readonly spans?: Readonly<Record<string, number>>;
     readonly memory?: Readonly<Record<string, number>>;
@@ -52,6 +54,8 @@ export type BalanceMessage = Of<
     readonly cv: readonly number[];
     readonly entropy: readonly number[];
     readonly deadExperts: readonly number[];
+    /** Rows that the router asked for and no expert computed: none, or something is broken. null: not told. */
+    readonly droppedRows: number | null;
     readonly allToAllSeconds: readonly (number | null)[];
     readonly line: Text | null;
   }

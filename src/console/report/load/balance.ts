@@ -27,6 +27,9 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
           cv: Math.max(...last.cv),
           entropy: Math.min(...last.entropy),
           dead: last.deadExperts.reduce((all, n) => all + n, 0),
+          dropped: steps.some((one) => one.droppedRows === null)
+            ? null
+            : steps.reduce((all, one) => all + (one.droppedRows ?? 0), 0),
         }
       : null,
     decisions: balance.decisions.map(({ step, line, layers, moved, gain, forecast }) => ({

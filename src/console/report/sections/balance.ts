@@ -12,7 +12,7 @@ export function balanceBody(input: ReportInput): string {
   if (!balance) return "";
   const { last } = balance;
   const now = last
-    ? `<p>${t("balanceNow", { vio: last.maxVio.toFixed(2), cv: last.cv.toFixed(2), entropy: last.entropy.toFixed(3), dead: last.dead })}</p>`
+    ? `<p>${t("balanceNow", { vio: last.maxVio.toFixed(2), cv: last.cv.toFixed(2), entropy: last.entropy.toFixed(3), dead: last.dead, dropped: last.dropped ?? "–" })}</p>`
     : "";
   const placed = balance.placed ? `<p>${both(balance.placed)}</p>` : "";
   return `${chart(input, balance)}${placed}${now}${decisions(balance)}`;

@@ -172,6 +172,7 @@ class Loop:
             self._tell(result, time.perf_counter() - started, fetched - started)
 
     def _tell(self, result: StepResult, seconds: float, data_seconds: float) -> None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
         self.telemetry.send(
             "step",
             loss=result.loss,
@@ -186,9 +187,10 @@ class Loop:
             expertPairs=result.pairs,
             droppedPairs=result.dropped,
             seconds=seconds,
+            processorSeconds=used.ru_utime + used.ru_stime,
             cursor=self.cursor,
             spans={**result.spans, "data": data_seconds},
-            memory={**result.memory, "hostPeak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+            memory={**result.memory, "hostPeak": used.ru_maxrss * 1024},
             dropped=self.telemetry.dropped,
         )
         if self.mesh.data_rank == 0 and result.loads:

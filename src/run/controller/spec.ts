@@ -46,6 +46,8 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Expert of every slot, by layer; null: in order. */
+  readonly placement: Readonly<Record<string, readonly number[]>> | null;
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
@@ -77,7 +79,7 @@ export function workerSpec(ask: {
     },
     telemetry: { enabled: true },
     selfCheck: { parity: true },
-    placement: null,
+    placement: ask.placement,
     freeze: recipe.model.freeze,
   };
 }

@@ -58,7 +58,7 @@ const env = (more: Record<string, string> = {}) => ({
   ...process.env,
   LANG: "C",
   TESSERA_LANG: "en",
-  TESSERA_VENV: environment(`exec "${process.execPath}" "${ZYGOTE}"`),
+  TESSERA_VENV: environment(`exec "${process.execPath}" "${ZYGOTE}" "$4" "$5"`),
   ...more,
 });
 

@@ -43,7 +43,7 @@ const entries = {
   RUN_PYTHON: {
     exit: EXIT.environment,
     message: { en: "no Python for the engine: {why}", zh: "引擎找不到 Python：{why}" },
-    next: { en: "tessera setup   (or set TESSERA_PYTHON)", zh: "tessera setup（或設定 TESSERA_PYTHON）" },
+    next: { en: "tessera setup   (or set TESSERA_VENV)", zh: "tessera setup（或設定 TESSERA_VENV）" },
   },
   RUN_ENGINE: {
     exit: EXIT.environment,

@@ -3,7 +3,7 @@ import { catalog, EXIT } from "../base/index.ts";
 export const layoutFail = catalog({
   PLAN_ILLEGAL: {
     exit: EXIT.usage,
-    message: { en: "the layout is not legal: {detail}", zh: "佈局不合法：{detail}" },
+    message: { en: "the layout is not legal: {detail}", zh: "佈局不合法：{detailZh}" },
     next: {
       en: "change the degree named, or let `tessera plan` search",
       zh: "修改所述的並行度，或用 `tessera plan` 搜索",

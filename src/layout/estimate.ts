@@ -163,7 +163,7 @@ function read(data: unknown, index: number): EstimateCase {
     readStages(l["stages"], model, draft, bad) ?? balanced(model, cluster, training, traits, draft, bad);
   const layout = { ...draft, stages };
   const problem = layoutProblem(modelFacts(model), layout, training, engine, cluster);
-  if (problem) throw layoutFail("PLAN_ILLEGAL", { detail: problem.detail });
+  if (problem) throw layoutFail("PLAN_ILLEGAL", { detail: problem.detail.en, detailZh: problem.detail.zh });
   return { name: String(top["name"] ?? `case ${index}`), model, cluster, engine, layout, training, traits };
 }
 

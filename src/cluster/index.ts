@@ -9,7 +9,7 @@ export {
 } from "./collective.ts";
 export { clusterFail } from "./errors.ts";
 export { parseCluster } from "./parse.ts";
-export { DEVICES, findDevice, presetCluster, presetGroup } from "./presets.ts";
+export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
 export {
   type Cluster,
   clusterDevices,

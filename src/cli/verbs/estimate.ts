@@ -9,7 +9,7 @@ import {
   formatSeconds,
   unwrap,
 } from "../../base/index.ts";
-import { estimate as run, type Estimate, readCase } from "../../layout/index.ts";
+import { estimate as run, type Estimate, plainMemory, readCase } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
 import { readText } from "../planner/inputs.ts";
 import { mfuTable } from "../planner/report.ts";
@@ -47,7 +47,9 @@ export const estimate: Verb = {
           context.data({
             schema: "tessera.estimate/v1",
             results: results.map((r) =>
-              r instanceof Error ? { ok: false, error: errorJson(r) } : { ok: true, ...r },
+              r instanceof Error
+                ? { ok: false, error: errorJson(r) }
+                : { ok: true, ...r, memory: plainMemory(r.memory) },
             ),
           });
           if (results.length === 1 && results[0] instanceof Error) throw results[0];

@@ -9,6 +9,7 @@ import {
   fallbacks,
   FLOAT32,
   type OptimizerKind,
+  plainMemory,
   plan as makePlan,
   type PlanRequest,
   type Schedule,
@@ -132,7 +133,7 @@ export const plan: Verb = {
               ),
             );
           }
-          context.data({ ...found, fallbacks: lost, whatIfs: what });
+          context.data({ ...found, memory: plainMemory(found.memory), fallbacks: lost, whatIfs: what });
           return EXIT.done;
         }),
       );

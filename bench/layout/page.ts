@@ -6,6 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { loadavg } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { build } from "vite";
@@ -71,7 +72,7 @@ function watch() {
 
 const quantile = (sorted: readonly number[], q: number) =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] as number;
-console.log(machine());
+console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
 const tab = await browser.newPage({ viewport: { width: 1440, height: 900 } });
 const planner: number[] = [];
 const address0 = `http://127.0.0.1:${port}/#lang=en`;

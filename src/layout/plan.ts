@@ -60,6 +60,10 @@ export type Plan = {
   readonly layout: Layout;
   /** As asked, with the chosen micro-batch. */
   readonly training: Training;
+  /** How the stack is taken to compute and overlap. */
+  readonly traits: Traits;
+  /** Format of products where it is not the one of the weights. */
+  readonly products?: "fp8" | "fp4";
   readonly time: PlannedTime;
   readonly memory: MemoryReport;
   /** Bytes left on the fullest device. */
@@ -110,6 +114,8 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
   const { model, cluster } = request;
   const { costs: _costs, ...time } = best.time;
   const counts = countParameters(model);
+  const traits = { ...traitsFor(best.training), ...request.traits };
+  const implied = traitsFor(best.training).compute;
   return {
     schema: "tessera.plan/v1",
     name: layoutName(best.layout, best.training.microBatch),
@@ -118,6 +124,10 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     engine: request.constraints.engine,
     layout: best.layout,
     training: best.training,
+    traits,
+    ...(traits.compute !== implied && (traits.compute === "fp8" || traits.compute === "fp4")
+      ? { products: traits.compute }
+      : {}),
     time,
     memory: best.memory,
     free: best.free,

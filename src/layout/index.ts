@@ -13,6 +13,7 @@ export {
   type Recompute,
   type RecomputeRegion,
   type Schedule,
+  SCHEDULES,
   SINGLE,
   stageRank,
   stageRanks,
@@ -54,6 +55,7 @@ export {
   modelFacts,
   rejectedRows,
   type RejectedRow,
+  type SearchResult,
   TERM_NAMES,
 } from "./search/index.ts";
 export { eachWhatIf, type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";

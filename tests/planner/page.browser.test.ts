@@ -165,7 +165,7 @@ test("tells kindly what cannot be, and recovers", async () => {
   const page = await open("lang=en&model=DeepSeek-V4-Pro&device=910b4&devices=8&batch=256");
   const text = await page.innerText(".card.problem");
   expect(text).toContain("PLAN_NO_ROOM");
-  expect(text).toMatch(/short by [\d.]+ [GT]iB/);
+  expect(text).toMatch(/short by at least [\d.]+ [GT]iB/);
   await page.selectOption("[data-control=model]", "");
   await page.fill("dialog textarea", "{ not json");
   await page.click("dialog button.main");

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { LineCounter, parseDocument } from "yaml";
-import { catalog, EXIT, TesseraError, unwrap } from "../../base/index.ts";
+import { catalog, EXIT, type TesseraError, unwrap } from "../../base/index.ts";
 import { type Cluster, DEVICES, parseCluster, presetCluster } from "../../cluster/index.ts";
 import { type Model, parseModel } from "../../model/index.ts";
+import { located, parseLocated } from "./locate.ts";
 
 const fail = catalog({
   PLAN_NO_FILE: {
@@ -30,6 +30,18 @@ const fail = catalog({
     exit: EXIT.usage,
     message: { en: "{option} is missing", zh: "缺少 {option}" },
     next: { en: "tessera plan --help", zh: "tessera plan --help" },
+  },
+  PLAN_RATIO: {
+    exit: EXIT.usage,
+    message: {
+      en: "{option} takes a number from {low} to {high}, not '{text}'",
+      zh: "{option} 須為 {low} 至 {high} 的數，而非「{text}」",
+    },
+  },
+  PLAN_NAME: {
+    exit: EXIT.usage,
+    message: { en: "{option}: '{text}' is unknown", zh: "{option}：不認識「{text}」" },
+    next: { en: "known: {known}", zh: "可用：{known}" },
   },
   PLAN_NUMBER: {
     exit: EXIT.usage,
@@ -67,32 +79,19 @@ export function readCluster(cwd: string, given: string): Cluster {
   }
   const file = resolve(cwd, given);
   if (!existsSync(file)) throw fail("PLAN_CLUSTER", { text: given, known });
-  const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines });
-  const wrong = document.errors[0];
+  const source = parseLocated(readText(file));
+  const wrong = source.document.errors[0];
   if (wrong) {
-    const at = lines.linePos(wrong.pos[0]);
+    const at = source.lines.linePos(wrong.pos[0]);
     throw fail(
       "PLAN_YAML",
       { detail: wrong.message.split("\n")[0] as string },
       { file, line: at.line, column: at.col },
     );
   }
-  const result = parseCluster(document.toJS(), file);
+  const result = parseCluster(source.document.toJS(), file);
   if (result.ok) return result.value;
-  const { error } = result;
-  const path = String(error.params["path"] ?? "").match(/[^.[\]]+/g) ?? [];
-  for (let depth = path.length; depth >= 0; depth--) {
-    const node = document.getIn(
-      path.slice(0, depth).map((part) => (/^\d+$/.test(part) ? Number(part) : part)),
-      true,
-    );
-    const range = (node as { range?: [number, number, number] } | undefined)?.range;
-    if (!range) continue;
-    const at = lines.linePos(range[0]);
-    throw new TesseraError(error.code, error.entry, error.params, { file, line: at.line, column: at.col });
-  }
-  throw error;
+  throw located(result.error, source, file);
 }
 
 /** `--tp 1,2,4` */
@@ -107,5 +106,23 @@ export function numbers(option: string, text: string | undefined): number[] | un
 
 export const number = (option: string, text: string): number =>
   (numbers(option, text) as number[])[0] as number;
+
+/** A number in a range, for shares and ratios. */
+export function ratio(option: string, text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= low && value <= high)) {
+    throw fail("PLAN_RATIO", { option, text, low, high });
+  }
+  return value;
+}
+
+/** `--schedules 1f1b,zbv`: names out of a list. */
+export function names<T extends string>(option: string, text: string, known: readonly T[]): T[] {
+  return text.split(",").map((part) => {
+    const found = known.find((name) => name === part.trim());
+    if (!found) throw fail("PLAN_NAME", { option, text: part, known: known.join(", ") });
+    return found;
+  });
+}
 
 export const missing = (option: string): TesseraError => fail("PLAN_MISSING", { option });

@@ -108,7 +108,7 @@ function near(request: PlanRequest, winner: Winner) {
     optimizerOffload: asked.optimizerOffload ?? [offload.optimizer],
     schedules: schedule === "1f1b" ? ["1f1b", "interleaved1f1b"] : ["1f1b", schedule],
   };
-  const quick = { ...request, simulate: 6, alternatives: 8 };
+  const quick = { ...request, simulate: 6, alternatives: 8, advise: false };
   const first = plan({ ...quick, constraints: { ...asked, ...family } });
   if (first.ok) return first.value;
   const frugal = plan({

@@ -17,7 +17,7 @@ import {
 } from "./layout.ts";
 import { PRECISIONS } from "./precision.ts";
 import { balancedStages, type Engine, layoutProblem, modelFacts } from "./search/index.ts";
-import { stageHomes, TimeModel, type Traits, traitsFor } from "./time/index.ts";
+import { engineTraits, stageHomes, TimeModel, type Traits } from "./time/index.ts";
 
 /** One question to the estimator, read from plain data. Its JSON form stands in docs/en/planner.md. */
 export type EstimateCase = {
@@ -60,26 +60,31 @@ const WEIGHT_FORMATS = ["float32", "bfloat16", "fp8", "mxfp8", "fp4"] as const;
  * Reads a case. Absent degrees are 1, absent dpShard takes the devices that remain, absent stages are balanced by time.
  *
  * @param index place in the list, for errors
+ * @param adapt what the caller knows better about the cluster, such as a measured profile
  */
-export function readCase(data: unknown, index = 0): Result<EstimateCase> {
+export function readCase(
+  data: unknown,
+  index = 0,
+  adapt: (cluster: Cluster) => Cluster = (cluster) => cluster,
+): Result<EstimateCase> {
   try {
-    return ok(read(data, index));
+    return ok(read(data, index, adapt));
   } catch (cause) {
     if (cause instanceof TesseraError) return err(cause);
     throw cause;
   }
 }
 
-function read(data: unknown, index: number): EstimateCase {
+function read(data: unknown, index: number, adapt: (cluster: Cluster) => Cluster): EstimateCase {
   const r = new CaseReader(index);
   const top = r.object(data, "", CASE_KEYS);
   const name = String(top["name"] ?? `case ${index}`);
   const config = { ...r.object(top["model"], "model"), ...r.object(top["override"] ?? {}, "override") };
   const model = unwrapOr(importModel(config, { name }));
-  const cluster = readCluster(top["cluster"], r);
+  const cluster = adapt(readCluster(top["cluster"], r));
   const engine = r.oneOf(top["engine"], "engine", ["megatron", "tessera"] as const, "megatron");
   const { layout: draft, traits: formats, training } = readTraining(r, top, model, engine, cluster);
-  const traits = readTraits(r, top["traits"], { ...traitsFor(training), ...formats });
+  const traits = readTraits(r, top["traits"], engineTraits(engine, training, formats));
   const l = r.object(top["layout"] ?? {}, "layout");
   const stages =
     readStages(r, l["stages"], model, draft) ?? balanced(r, model, cluster, training, traits, draft);
@@ -179,7 +184,12 @@ function readLayout(r: CaseReader, data: unknown, engine: Engine, cluster: Clust
       SINGLE.contextParallel,
     ),
     zero,
-    reshardAfterForward: r.flag(l["reshardAfterForward"], "layout.reshardAfterForward", true),
+    // Our engine keeps weights gathered between the passes of a pipeline.
+    reshardAfterForward: r.flag(
+      l["reshardAfterForward"],
+      "layout.reshardAfterForward",
+      engine !== "tessera" || pp === 1,
+    ),
     schedule: r.oneOf(l["schedule"], "layout.schedule", SCHEDULES, vpp > 1 ? "interleaved1f1b" : "1f1b"),
     stages: [],
     recompute: readRecompute(r, l["recompute"], "layout.recompute"),

@@ -61,6 +61,7 @@ export {
 export { eachWhatIf, type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
 export {
   type Breakdown,
+  engineTraits,
   MEGATRON_TRAITS,
   type Mfu,
   STEP_TERMS,

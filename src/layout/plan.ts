@@ -18,7 +18,7 @@ import {
   whyBest,
   whySlower,
 } from "./search/index.ts";
-import { type Breakdown, type StepTime, type Traits, traitsFor } from "./time/index.ts";
+import { type Breakdown, type StepTime, type Traits, engineTraits } from "./time/index.ts";
 
 export type PlanRequest = {
   readonly model: Model;
@@ -102,7 +102,7 @@ export function runSearch(request: PlanRequest, prune = true): SearchResult {
     model: request.model,
     cluster: request.cluster,
     training: request.training,
-    traits: { ...traitsFor(request.training), ...request.traits },
+    traits: engineTraits(request.constraints.engine, request.training, request.traits),
     constraints: request.constraints,
     world: request.world ?? clusterDevices(request.cluster),
     memory: request.memory ?? predictMemory,
@@ -116,8 +116,8 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
   const { model, cluster } = request;
   const { costs: _costs, ...time } = best.time;
   const counts = countParameters(model);
-  const traits = { ...traitsFor(best.training), ...request.traits };
-  const implied = traitsFor(best.training).compute;
+  const traits = engineTraits(request.constraints.engine, best.training, request.traits);
+  const implied = engineTraits(request.constraints.engine, best.training).compute;
   return {
     schema: "tessera.plan/v1",
     name: layoutName(best.layout, best.training.microBatch),

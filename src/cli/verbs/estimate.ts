@@ -13,7 +13,8 @@ import {
 } from "../../base/index.ts";
 import { estimate as run, type Estimate, plainMemory, readCase } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { readText } from "../planner/inputs.ts";
+import { withProfile } from "../../cluster/index.ts";
+import { readProfile, readText } from "../planner/inputs.ts";
 import { type Located, located, parseLocated } from "../planner/locate.ts";
 import { mfuTable } from "../planner/report.ts";
 import { split } from "../planner/draw.ts";
@@ -37,15 +38,20 @@ export const estimate: Verb = {
   define(command, act) {
     command
       .argument("[file]", "a case, or a list of cases; - or nothing reads standard input", "-")
-      .action((file: string) =>
+      .option("--profile <file>", "what tessera calibrate measured on these devices")
+      .action((file: string, options: { profile?: string }) =>
         act((context) => {
+          const profile =
+            options.profile === undefined ? undefined : readProfile(context.cwd, options.profile);
           const path = file === "-" ? undefined : resolve(context.cwd, file);
           const text = path === undefined ? readFileSync(0, "utf8") : readText(path);
           const base = path === undefined ? context.cwd : dirname(path);
           const cases = parseCases(text, path);
           const results = cases.list.map((data, index) => {
             try {
-              const read = readCase(withModel(data, base), index);
+              const read = readCase(withModel(data, base), index, (cluster) =>
+                profile ? unwrap(withProfile(cluster, profile, options.profile)) : cluster,
+              );
               return read.ok ? run(read.value) : at(read.error, cases, index, path);
             } catch (cause) {
               // A model file that is missing or broken spoils its own case only.

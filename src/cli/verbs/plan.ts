@@ -5,6 +5,7 @@ import {
   type Constraints,
   eachFallback,
   eachWhatIf,
+  engineTraits,
   type Engine,
   exportPlan,
   type OptimizerKind,
@@ -21,10 +22,9 @@ import {
   type Target,
   TARGETS,
   TimeModel,
-  traitsFor,
 } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { missing, names, number, numbers, ratio, readCluster, readModel } from "../planner/inputs.ts";
+import { missing, names, number, numbers, profiledCluster, ratio, readModel } from "../planner/inputs.ts";
 import { progressLine } from "../progress-line.ts";
 import { servePlanner } from "../planner/serve.ts";
 import { planText, rejectedText } from "../planner/report.ts";
@@ -32,6 +32,7 @@ import { planText, rejectedText } from "../planner/report.ts";
 type Options = {
   model?: string;
   cluster?: string;
+  profile?: string;
   sequence: string;
   batch: string;
   engine: Engine;
@@ -70,6 +71,7 @@ export const plan: Verb = {
     command
       .option("--model <path>", "config.json, or the folder that holds it")
       .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
+      .option("--profile <file>", "what tessera calibrate measured; without --cluster, plan for that machine")
       .option("--sequence <tokens>", "tokens of a sequence", "4096")
       .option("--batch <sequences>", "global batch in sequences", "256")
       .addOption(
@@ -136,7 +138,7 @@ export const plan: Verb = {
           line.clear();
           const rejected = options.whyNot === undefined ? undefined : whyNot(result, options.whyNot);
           if (!context.json) {
-            const traits = { ...traitsFor(found.training), ...request.traits };
+            const traits = engineTraits(request.constraints.engine, found.training, request.traits);
             const step = new TimeModel(request.model, request.cluster, found.training, traits).step(
               found.layout,
               true,
@@ -205,10 +207,10 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };
   if (options.model === undefined) throw missing("--model");
-  if (options.cluster === undefined) throw missing("--cluster");
+  if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
   return {
     model: readModel(cwd, options.model),
-    cluster: readCluster(cwd, options.cluster),
+    cluster: profiledCluster(cwd, options.cluster, options.profile),
     training: {
       sequence: number("--sequence", options.sequence),
       microBatch: 1,

@@ -140,6 +140,13 @@ export function degreeProblem(
       `ep ${ep} does not divide ${facts.experts} experts`,
       `ep ${ep} 不能整除 ${facts.experts} 個專家`,
     );
+  const { slotsPerRank = facts.experts / ep } = layout;
+  if (slotsPerRank * ep < facts.experts || slotsPerRank > facts.experts)
+    return say(
+      "experts",
+      `${slotsPerRank} slots on each of ${ep} ranks do not fit ${facts.experts} experts`,
+      `${ep} 個進程各 ${slotsPerRank} 個槽位放不下 ${facts.experts} 個專家`,
+    );
   const ranks = stageRanks(layout);
   if (ranks % (ep * etp) !== 0)
     return say(

@@ -46,6 +46,8 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Bytes each rank will hold, and settings that would need less; checked against its device before anything is built. */
+  readonly memory?: unknown;
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
@@ -74,6 +76,7 @@ export function workerSpec(ask: {
       resume: "auto",
     },
     telemetry: { enabled: true },
+    memory: ask.memory ?? {},
     selfCheck: { parity: true },
     placement: null,
     freeze: recipe.model.freeze,

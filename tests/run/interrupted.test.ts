@@ -18,35 +18,34 @@ const MOMENTS: readonly [string, (event: JournalEvent) => boolean][] = [
 ];
 
 for (const now of [false, true]) {
-  test.each(MOMENTS)(
-    `stopped${now ? " at once" : ""} when %s: no process is left, and the run can go on`,
-    async (_name, moment) => {
-      place = new Place();
-      place.fake({ stepMs: 5 });
-      let asked = false;
-      const controller: Controller = Controller.open(
-        place.options({
-          onEvent: (event) => {
-            if (asked || !moment(event)) return;
-            asked = true;
-            // The event is written in the middle of an act: the stop comes right after it.
-            queueMicrotask(() => controller.stop(now));
-          },
-        }),
-      );
-      const end = await controller.run();
-      expect(asked).toBe(true);
-      expect(end.outcome).toMatch(/^(stopped|done)$/);
-      expect(processesOf(place.run)).toEqual([]);
-      const began = Date.now();
-      const on = await runToEnd(place.options());
-      expect(on.error).toBeNull();
-      expect(place.final().step).toBe(40);
-      expect(place.state.incidents).toEqual([]);
-      expect(Date.now() - began).toBeLessThan(30_000);
-      expect(processesOf(place.run)).toEqual([]);
-    },
-  );
+  test.each(
+    MOMENTS,
+  )(`stopped${now ? " at once" : ""} when %s: no process is left, and the run can go on`, async (_name, moment) => {
+    place = new Place();
+    place.fake({ stepMs: 5 });
+    let asked = false;
+    const controller: Controller = Controller.open(
+      place.options({
+        onEvent: (event) => {
+          if (asked || !moment(event)) return;
+          asked = true;
+          // The event is written in the middle of an act: the stop comes right after it.
+          queueMicrotask(() => controller.stop(now));
+        },
+      }),
+    );
+    const end = await controller.run();
+    expect(asked).toBe(true);
+    expect(end.outcome).toMatch(/^(stopped|done)$/);
+    expect(processesOf(place.run)).toEqual([]);
+    const began = Date.now();
+    const on = await runToEnd(place.options());
+    expect(on.error).toBeNull();
+    expect(place.final().step).toBe(40);
+    expect(place.state.incidents).toEqual([]);
+    expect(Date.now() - began).toBeLessThan(30_000);
+    expect(processesOf(place.run)).toEqual([]);
+  });
 }
 
 test("an agent that a killed controller left without ranks is taken over and put to work", async () => {

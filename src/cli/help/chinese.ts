@@ -3,6 +3,19 @@
  * without its Chinese, and nothing here that no verb says.
  */
 export const CHINESE: Readonly<Record<string, string>> = {
+  // calibrate
+  "measure this model's shapes and whole steps of it (config.json or its folder)":
+    "量測此模型的形狀與完整訓練步（config.json 或其資料夾）",
+  "ranks of a node (default: one a device; on CPU two a core)":
+    "每節點的進程數（預設每裝置一個；CPU 每核心兩個）",
+  "sequences a rank takes at once": "每個進程一次處理的序列數",
+  "stop after this long; the next call goes on": "到此分鐘數即停止；下次執行會繼續",
+  "measure at most so many points": "最多量測的點數",
+  "where the profile goes (.json, or YAML)": "描述檔的位置（.json，否則為 YAML）",
+  "where finished points are kept": "保存已完成量測點的資料夾",
+  "what tessera calibrate measured on these devices": "tessera calibrate 在這些裝置上的量測結果",
+  "what tessera calibrate measured; without --cluster, plan for that machine":
+    "tessera calibrate 的量測結果；未給 --cluster 時即規劃該機器",
   // setup, plan, estimate
   "with the tools for tests and checks": "連同測試與檢查的工具",
   "config.json, or the folder that holds it": "config.json，或含有它的資料夾",

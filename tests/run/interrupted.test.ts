@@ -64,7 +64,8 @@ test("an agent that a killed controller left without ranks is taken over and put
     },
     () => undefined,
   );
-  await until(() => processesOf(place.run).length > 0 && existsSync(paths(place.run).agentFile("0")));
+  await until(() => existsSync(paths(place.run).agentFile("0")) && place.agent().zygote?.ready === true);
+  expect(processesOf(place.run)).toHaveLength(2);
   const left = place.agent();
   expect(isAlive(left)).toBe(true);
   const end = await runToEnd(place.options());

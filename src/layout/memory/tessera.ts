@@ -8,7 +8,7 @@
 import { elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import { type Layout, microBatches, type Training } from "../layout.ts";
 import { finish, peakOf } from "./peak.ts";
-import { type Part, stageNeed } from "./parts.ts";
+import { type Part, stageNeed, type StageNeed } from "./parts.ts";
 import { partKey, scopeOf } from "./megatron.ts";
 import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
@@ -141,9 +141,8 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
   const scope = scopeOf(model, layout, training, load);
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
-  const needs = new Map(
-    stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
-  );
+  const needs: StageNeed[] = [];
+  for (const stage of stages) needs[stage] = stageNeed(eagerParts(model, layout, training, stage, scope));
   const peak = peakOf(moments, stages, needs, () => 0);
   const micros = microBatches(layout, training);
   const received =

@@ -15,6 +15,7 @@ import type { Hub } from "./hub.ts";
 import { Series } from "./series.ts";
 import { type WorkerLayout, workerSpec, worldOfLayout } from "./spec.ts";
 import { Training } from "./train.ts";
+import { openBalancing } from "./balance.ts";
 
 export type TrainPhaseOptions = {
   readonly journal: Journal;
@@ -55,8 +56,9 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const where = paths(folder);
       const spec = specOf(context);
       writeFileAtomic(where.worker, JSON.stringify(spec, null, 2));
-      const launcher = options.launcher(worldOfLayout(spec["layout"] as WorkerLayout));
-      const series = new Series(where.series);
+      const world = worldOfLayout(spec["layout"] as WorkerLayout);
+      const launcher = options.launcher(world);
+      const series = new Series(where.series, world);
       const meter = new Meter(Number(spec["steps"]));
       const training = new Training({
         folder,
@@ -75,6 +77,7 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
         hub: options.hub,
         series,
         watch: options.watch,
+        balancing: openBalancing(context, spec, launcher, options.journal, series),
         silenceSeconds: recipe.watch.agentLost.silenceSeconds,
         onStep: (step) => context.progress(meter.step(step)),
         ...(options.onMessage ? { onMessage: options.onMessage } : {}),

@@ -1,4 +1,11 @@
-import { formatBytes, formatCount, formatSeconds, type Lang, say, type Text } from "../../../src/base/index.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  type Lang,
+  say,
+  type Text,
+} from "../../../src/base/index.ts";
 import {
   type FallbackPlan,
   type Plan,

@@ -12,6 +12,18 @@ export { layerBound } from "./layer-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
 export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";
 export { layerMoves, matchRanks, type Move, placementMoves } from "./moves.ts";
+export {
+  busiestNode,
+  chooseHomes,
+  homesInTurn,
+  homesOfTokens,
+  loadsByNode,
+  type NodeGroups,
+  type NodePlanOptions,
+  plainGroups,
+  planNodes,
+  remoteFrom,
+} from "./node-plan.ts";
 export { noiseFloor, overDispersion } from "./noise.ts";
 export { type Packing, packSamples } from "./pack-samples.ts";
 export { type LayerResult, plan, type PlanOptions } from "./plan.ts";

@@ -175,6 +175,8 @@ class Loop:
             learningRate=result.learning_rate,
             tokens=result.tokens,
             targets=result.targets,
+            expertPairs=result.pairs,
+            droppedPairs=result.dropped,
             seconds=seconds,
             cursor=self.cursor,
             spans={**result.spans, "data": data_seconds},

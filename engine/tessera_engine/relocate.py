@@ -12,6 +12,7 @@ A rank that dies during a move takes the run back to its last checkpoint, which 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,8 +119,8 @@ class _Route:
         self.into = [new % each for _, new in into]
         self.receives = [sum(rank == r for rank, _ in into) for r in range(way.ep)]
         # Every rank of the group must walk the same chunks, so the busiest one sets their width for all.
-        ends = [(old // each, "out") for old, _ in moves] + [(new // each, "in") for _, new in moves]
-        self.most = max((ends.count(end) for end in ends), default=1)
+        ends = Counter([(old // each, "out") for old, _ in moves] + [(new // each, "in") for _, new in moves])
+        self.most = max(ends.values(), default=1)
         self.group, self.me = way.group, me
 
     def carry(self, tensor: torch.Tensor) -> int:

@@ -39,6 +39,8 @@ def test_reads_json_names_and_keeps_defaults() -> None:
         ({"layout": {"schedule": "zbv"}}, "layout.schedule"),
         ({"layout": {"stages": [[0, "1"]]}}, "layout.stages[0][1]"),
         ({"precision": {"param": "fp4"}}, "precision.param"),
+        ({"moe": {"biasSchedule": "cosine"}}, "moe.biasSchedule"),
+        ({"moe": {"biasLastFraction": 0}}, "moe.biasLastFraction"),
         ({"batch": 3}, "batch"),
         ({"optimizer": {"learningRate": 1, "betas": [0.9]}}, "optimizer.betas"),
     ],

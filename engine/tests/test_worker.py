@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from agents import ENGINE, Attempt, Zygote, free_port, model_folder, write_spec
+import worlds
+from agents import ENGINE, Attempt, Zygote, model_folder, write_spec
 
 from tessera_engine import checkpoint, manifest
 from tessera_engine.storage import RawReader
@@ -258,11 +260,11 @@ def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, mod
 
 def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
-    port = free_port()
+    store, meet = worlds.meeting()
     ranks = []
     for rank in range(2):
-        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
-        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, "MASTER_PORT": str(port)}
+        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank}
+        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, **meet}
         command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
         ranks.append(subprocess.Popen(command, cwd=ENGINE, env=env))
     try:
@@ -270,7 +272,22 @@ def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     finally:
         for process in ranks:
             process.kill()
+        del store
     assert checkpoint.verify(last(tmp_path)).step == 2
+
+
+def test_a_port_that_another_process_took_is_named_and_may_be_tried_again(model: Path, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        env = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
+        done = subprocess.run(command, cwd=ENGINE, env=env, capture_output=True, text=True, timeout=300)
+    fatal = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, fatal["code"]) == (1, "ENGINE_PORT_TAKEN")
+    assert fatal["message"].startswith(f"port {port} was taken")
 
 
 @pytest.mark.parametrize(

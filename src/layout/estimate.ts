@@ -47,7 +47,7 @@ export function estimate(given: EstimateCase): Estimate {
   const { model, cluster, layout, training, traits } = given;
   const { costs: _costs, ...time } = new TimeModel(model, cluster, training, traits).step(layout, true);
   const homes = stageHomes(cluster, layout);
-  const memory = predictMemory(model, layout, training, given.engine, homes);
+  const memory = predictMemory(model, layout, training, given.engine, homes, traits);
   return {
     name: given.name,
     layoutName: layoutName(layout, training.microBatch),

@@ -22,7 +22,16 @@ export {
 export * from "./memory/index.ts";
 export * from "./pieces/index.ts";
 export { type MoveCost, moveCost } from "./move.ts";
-export { type Alternative, plan, type Plan, type PlannedTime, type PlanRequest, runSearch } from "./plan.ts";
+export {
+  type Alternative,
+  plan,
+  type Plan,
+  planFrom,
+  type PlannedTime,
+  type PlanRequest,
+  runSearch,
+} from "./plan.ts";
+export { type PrecisionName, PRECISIONS } from "./precision.ts";
 export { predictMemory } from "./predict.ts";
 export {
   buildOrder,
@@ -39,9 +48,12 @@ export {
   type ConstraintName,
   type Constraints,
   type Engine,
+  fits,
   layoutName,
   layoutProblem,
   modelFacts,
+  rejectedRows,
+  type RejectedRow,
   TERM_NAMES,
 } from "./search/index.ts";
 export { type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";

@@ -81,7 +81,11 @@ const MARGIN = 0.04;
  * // errors: PLAN_NO_LAYOUT (nothing legal), PLAN_NO_ROOM (by how much, and what would make it fit)
  */
 export function plan(request: PlanRequest): Result<Plan> {
-  const result = runSearch(request);
+  return planFrom(request, runSearch(request));
+}
+
+/** The plan that a finished search holds; `plan` when the rejected layouts are wanted too. */
+export function planFrom(request: PlanRequest, result: SearchResult): Result<Plan> {
   const best = result.found[0];
   if (!best) return err(noPlan(request, result));
   return ok(describe(request, result, best));
@@ -127,7 +131,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
       free: found.free,
       why: whySlower(found, best),
     })),
-    rejected: groupRejected(result.rejected),
+    rejected: groupRejected(result),
     searched: {
       considered: result.considered,
       simulated: result.simulated,

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type AgentFile, isAlive } from "../../src/run/index.ts";
+import { type AgentFile, endAgent, isAlive } from "../../src/run/index.ts";
 import { fakeRecipe, sleep, until } from "../fixtures/run.ts";
 
 const BIN = join(import.meta.dirname, "../../bin/tessera.mjs");
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const child of children) child.kill("SIGKILL");
   for (const run of runFolders()) {
     const agent = agentOf(run);
-    if (agent && isAlive(agent)) process.kill(-agent.pid, "SIGKILL");
+    if (agent) endAgent(agent);
   }
   await sleep(50);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });

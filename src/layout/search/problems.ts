@@ -113,6 +113,9 @@ export function degreeProblem(
   if (facts.experts === 0 && ep * etp > 1) return say("experts", "the model has no experts to spread");
   if (facts.experts > 0 && facts.experts % ep !== 0)
     return say("experts", `ep ${ep} does not divide ${facts.experts} experts`);
+  const { slotsPerRank = facts.experts / ep } = layout;
+  if (slotsPerRank * ep < facts.experts || slotsPerRank > facts.experts)
+    return say("experts", `${slotsPerRank} slots on each of ${ep} ranks do not fit ${facts.experts} experts`);
   const ranks = stageRanks(layout);
   if (ranks % (ep * etp) !== 0)
     return say("stageRanks", `ep ${ep} x etp ${etp} does not divide the ${ranks} ranks of a stage`);

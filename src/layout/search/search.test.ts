@@ -101,6 +101,8 @@ describe("legality", () => {
   const base: Layout = { ...SINGLE, stages: evenStages(8, 1) };
   test.each<[string, Partial<Layout>, string]>([
     ["experts that do not divide", { ep: 3, dpShard: 2 }, "experts"],
+    ["fewer slots than experts", { ep: 2, dpShard: 2, slotsPerRank: 3 }, "experts"],
+    ["one expert twice on a rank", { ep: 2, dpShard: 2, slotsPerRank: 9 }, "experts"],
     ["heads that do not divide", { tp: 3 }, "heads"],
     ["ep beyond a stage", { ep: 8, dpShard: 4 }, "stageRanks"],
     ["a batch that does not divide", { dpShard: 3 }, "batch"],
@@ -133,6 +135,21 @@ describe("legality", () => {
       expect(layoutProblem(facts, layout, training(), "tessera")?.constraint).toBe("engine");
     }
     expect(layoutProblem(facts, { ...base, zero: 3 }, training(), "tessera")).toBeUndefined();
+  });
+
+  test("spare slots are part of the layout, at most one slot an expert; a given number stays as it is", () => {
+    const slots = (change: object) =>
+      [
+        ...candidates(small(), cluster(8), training(), 8, {
+          engine: "tessera",
+          pp: [1],
+          ep: [1, 4],
+          ...change,
+        }),
+      ].map(({ layout }) => `${layout.ep}:${layout.slotsPerRank}`);
+    expect(new Set(slots({ spareSlots: 2 }))).toEqual(new Set(["1:8", "4:4"]));
+    expect(new Set(slots({ slotsPerRank: 3 }))).toEqual(new Set(["4:3"]));
+    expect(new Set(slots({}))).toEqual(new Set(["1:undefined", "4:undefined"]));
   });
 
   test("every candidate is legal, fills the world, and none stands twice", () => {

@@ -49,6 +49,8 @@ export function workerSpec(ask: {
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
+  // The layout already has the spare slots as `slotsPerRank`.
+  const { spareSlots: _, ...moe } = recipe.moe;
   const model = resolve(ask.recipeFolder, recipe.model.base);
   return {
     v: 1,
@@ -59,7 +61,7 @@ export function workerSpec(ask: {
     threads: 1,
     steps: stage.steps,
     model: { config: model, init: recipe.model.init, weights: recipe.model.init === "hf" ? model : null },
-    moe: recipe.moe,
+    moe,
     mtp: { lossWeight: recipe.objectives.mtp },
     indexer: { lossWeight: recipe.objectives.indexer },
     layout,

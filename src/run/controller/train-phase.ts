@@ -55,8 +55,9 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const where = paths(folder);
       const spec = specOf(context);
       writeFileAtomic(where.worker, JSON.stringify(spec, null, 2));
-      const launcher = options.launcher(worldOfLayout(spec["layout"] as WorkerLayout));
-      const series = new Series(where.series);
+      const world = worldOfLayout(spec["layout"] as WorkerLayout);
+      const launcher = options.launcher(world);
+      const series = new Series(where.series, world);
       const meter = new Meter(Number(spec["steps"]));
       const training = new Training({
         folder,

@@ -242,8 +242,9 @@ export class Training {
   #left(agent: string, instance: number): void {
     // Its process is gone: lost at once. Else the connection broke, and it has some time to come back.
     if (this.#options.launcher.alive(this.#options.folder, agent) === false) {
+      this.#away.delete(agent);
       this.#take({ t: seconds(), kind: "agentLost", agent, instance, why: "its process is gone" });
-    } else this.#away.set(agent, { since: seconds(), instance });
+    } else if (!this.#away.has(agent)) this.#away.set(agent, { since: seconds(), instance });
   }
 
   #onAgent(agent: string, message: AgentMessage): void {
@@ -324,6 +325,7 @@ export class Training {
     for (const { agent, state, instance } of this.#state.nodes) {
       const silent = t - (this.#heard.get(agent)?.t ?? t);
       const away = this.#away.get(agent);
+      if (away) this.#left(agent, away.instance);
       const limit = away ? Math.min(silenceSeconds, 5) : silenceSeconds;
       if (state === "joined" && silent > limit) {
         this.#away.delete(agent);
@@ -341,9 +343,9 @@ export class Training {
   /** Waits until no agent is left, and ends one that does not hear: when we are through, nothing of the run works on. */
   async #gone(): Promise<void> {
     const { folder, goal, launcher } = this.#options;
-    const left = () => goal.nodes.filter(({ agent }) => launcher.alive(folder, agent));
+    const left = () => goal.nodes.filter(({ agent }) => launcher.remains(folder, agent));
     for (const end = seconds() + QUIT_SECONDS; left().length > 0 && seconds() < end; ) await sleep(5);
-    for (const { agent } of left()) launcher.kill(folder, agent);
+    for (const { agent } of left()) launcher.clear(folder, agent);
   }
 
   /** Ends every agent, also those that have not joined. */
@@ -351,7 +353,7 @@ export class Training {
     const { folder, hub, launcher } = this.#options;
     for (const { agent } of this.#options.goal.nodes) {
       if (hub.has(agent)) hub.send(agent, { kind: "quit" });
-      else launcher.kill(folder, agent);
+      else launcher.clear(folder, agent);
     }
   }
 }

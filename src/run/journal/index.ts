@@ -11,10 +11,7 @@ export {
 } from "./events.ts";
 export { Journal, JOURNAL_FILE, readJournal } from "./journal.ts";
 export {
-  type AgentRecord,
   EMPTY,
-  type Incident,
-  type PhaseState,
   reduce,
   replay,
   type RunState,

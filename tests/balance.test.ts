@@ -86,8 +86,8 @@ test("foresight: a pre-scan and token ids give placement, nodes of samples and m
     `${JSON.stringify({ layer: 3, experts: 8, k: 2, length: 4, chosen })}\n`,
   );
   const table = Array.from({ length: 10 }, (_, id) => [
-    halves[id % 2]?.[id % 4],
-    halves[id % 2]?.[(id + 1) % 4],
+    halves[id % 2]?.[(id >> 1) % 4],
+    halves[id % 2]?.[((id >> 1) + 1) % 4],
   ]);
   writeFileSync(join(folder, "table.json"), JSON.stringify({ experts: 8, layers: { 0: table } }));
   const sample = (n: number) => JSON.stringify(Array.from({ length: 4 }, (_, i) => (2 * i + (n % 2)) % 10));

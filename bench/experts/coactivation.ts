@@ -75,8 +75,9 @@ function recorded(): void {
     const turn = homesInTurn((unseen[0] as Trace).tokens / length, nodes);
     const start = performance.now();
     const grouped = planNodes(seen, nodes, { length, homes: false }).groups;
-    const copies = planNodes(seen, nodes, { length, spare, homes: false }).groups;
-    const homes = planNodes(seen, nodes, { length, spare }).groups;
+    const from = grouped.map((groups) => groups.nodeOf);
+    const copies = planNodes(seen, nodes, { length, spare, homes: false, start: from }).groups;
+    const homes = planNodes(seen, nodes, { length, spare, start: from }).groups;
     seconds += (performance.now() - start) / 1000;
     const chosen = chooseHomes(
       homes.map((groups, l) => ({ trace: unseen[l] as Trace, groups })),

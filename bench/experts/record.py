@@ -33,12 +33,14 @@ SECOND = [
     "/usr/lib/python3*/**/*.py",
     "docs/zh/*.md",
     "docs/en/*.md",
-    "/usr/include/*.h",
+    "/usr/include/**/*.h",
+    "node_modules/**/*.d.ts",
+    "/usr/share/**/*.txt",
 ]
 
 
 class Experts(nn.Module):
-    """Top-k router and gated experts, one always on. Keeps counts [experts] and choices [tokens, k] of the last forward."""
+    """Top-k router and gated experts, one always on. Keeps counts [experts], choices [tokens, k] of the last forward."""
 
     def __init__(self, experts: int, k: int, score: str) -> None:
         super().__init__()
@@ -86,13 +88,13 @@ class Block(nn.Module):
 
 
 def read(patterns: list[str], most: int = 6_000_000) -> list[str]:
-    """Texts of the files that match, the same share of each pattern, the beginning of each file: many files make a fair split."""
+    """Beginnings of the files that match, the same share of each pattern: many files make a fair split."""
     texts = []
     for pattern in patterns:
         room = most // len(patterns)
         for path in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isfile(path) and room > 0:
-                text = pathlib.Path(path).read_text(errors="ignore")[:12_000]
+                text = pathlib.Path(path).read_text(errors="ignore")[:6_000]
                 texts.append(text)
                 room -= len(text)
     return texts

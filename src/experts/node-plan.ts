@@ -135,6 +135,8 @@ export type NodePlanOptions = {
   readonly homes?: boolean;
   readonly mostLoad?: number;
   readonly kicks?: number;
+  /** Node of each expert of each layer to start from, in place of groups grown from the traces. */
+  readonly start?: readonly Int32Array[];
 };
 
 /** Rounds of: copies for the homes, groups for both, homes for the groups. */
@@ -152,8 +154,11 @@ export function planNodes(
   const { length, batch = 64, spare = 0 } = options;
   const samples = Math.floor((traces[0]?.tokens ?? 0) / length);
   const base = { mostLoad: options.mostLoad ?? 1.015 };
-  let groups = traces.map((trace) =>
-    plainGroups(groupByCoactivation(trace, nodes, { ...base, kicks: options.kicks ?? 12 }), nodes),
+  let groups = traces.map((trace, l) =>
+    plainGroups(
+      options.start?.[l] ?? groupByCoactivation(trace, nodes, { ...base, kicks: options.kicks ?? 12 }),
+      nodes,
+    ),
   );
   let homes = homesInTurn(samples, nodes);
   const settleHomes = () => {

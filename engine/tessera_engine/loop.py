@@ -65,7 +65,13 @@ class Loop:
             self._self_check()
         if self.saver is not None:
             self.saver.stage(self._state())
+        self._tell_placement()
         self.telemetry.send("phase", name="train")
+
+    def _tell_placement(self) -> None:
+        """Where this stage's experts stand: what the controller plans from, at the start and after every move."""
+        if self.mesh.data_rank == 0:
+            self.telemetry.send("placement", layers=self.engine.placement())
 
     def _resume(self) -> bool:
         if self.saver is None:
@@ -209,6 +215,7 @@ class Loop:
             elif what == "relocate":
                 moved = relocate.move(self.engine, dict(command["placement"]), self.control)
                 self.telemetry.send("moved", **moved.__dict__)
+                self._tell_placement()
                 detail = {"layers": moved.layers, "seconds": moved.seconds}
             elif what != "stop":
                 raise ValueError(f"unknown command {what!r}")

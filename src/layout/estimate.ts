@@ -15,7 +15,7 @@ import type { MemoryReport } from "./memory/types.ts";
 import type { PlannedTime } from "./plan.ts";
 import { predictMemory } from "./predict.ts";
 import { balancedStages, type Engine, fits, layoutName, layoutProblem, modelFacts } from "./search/index.ts";
-import { stageHomes, TimeModel, type Traits, traitsFor } from "./time/index.ts";
+import { engineTraits, stageHomes, TimeModel, type Traits } from "./time/index.ts";
 
 /** One question to the estimator, read from plain data. Its JSON form stands in docs/en/planner.md. */
 export type EstimateCase = {
@@ -74,17 +74,22 @@ const PRECISIONS: Readonly<Record<string, Precision>> = {
  * Reads a case. Absent degrees are 1, absent dpShard takes the devices that remain, absent stages are balanced by time.
  *
  * @param index place in the list, for errors
+ * @param adapt what the caller knows better about the cluster, such as a measured profile
  */
-export function readCase(data: unknown, index = 0): Result<EstimateCase> {
+export function readCase(
+  data: unknown,
+  index = 0,
+  adapt: (cluster: Cluster) => Cluster = (cluster) => cluster,
+): Result<EstimateCase> {
   try {
-    return ok(read(data, index));
+    return ok(read(data, index, adapt));
   } catch (cause) {
     if (cause instanceof TesseraError) return err(cause);
     throw cause;
   }
 }
 
-function read(data: unknown, index: number): EstimateCase {
+function read(data: unknown, index: number, adapt: (cluster: Cluster) => Cluster): EstimateCase {
   const bad = (path: string, problem: string) => layoutFail("ESTIMATE_CASE", { index, path, problem });
   const object = (value: unknown, path: string, keys?: readonly string[]): Data => {
     if (value === null || typeof value !== "object" || Array.isArray(value))
@@ -106,7 +111,7 @@ function read(data: unknown, index: number): EstimateCase {
   const model = unwrapOr(
     importModel(object(top["model"], "model"), { name: String(top["name"] ?? "model") }),
   );
-  const cluster = readCluster(top["cluster"], bad);
+  const cluster = adapt(readCluster(top["cluster"], bad));
   const engine = top["engine"] ?? "megatron";
   if (engine !== "megatron" && engine !== "tessera") throw bad("engine", "must be megatron or tessera");
 
@@ -153,12 +158,16 @@ function read(data: unknown, index: number): EstimateCase {
       (l["schedule"] as Layout["schedule"] | undefined) ?? (degree("vpp") > 1 ? "interleaved1f1b" : "1f1b"),
     sequenceParallel: l["sequenceParallel"] === undefined ? degree("tp") > 1 : l["sequenceParallel"] === true,
     zero: (l["zero"] as Layout["zero"] | undefined) ?? (engine === "tessera" ? 3 : 1),
+    reshardAfterForward:
+      typeof l["reshardAfterForward"] === "boolean"
+        ? l["reshardAfterForward"]
+        : engine !== "tessera" || degree("pp") === 1,
     stages: [],
   };
   if (worldOf(draft) !== world) {
     throw bad("layout", `uses ${worldOf(draft)} devices, the cluster has ${world}`);
   }
-  const traits = readTraits(top["traits"], training, bad, object);
+  const traits = readTraits(top["traits"], engine, training, bad, object);
   const stages =
     readStages(l["stages"], model, draft, bad) ?? balanced(model, cluster, training, traits, draft, bad);
   const layout = { ...draft, stages };
@@ -218,11 +227,12 @@ function balanced(
 
 function readTraits(
   data: unknown,
+  engine: Engine,
   training: Training,
   bad: Bad,
   object: (value: unknown, path: string, keys?: readonly string[]) => Data,
 ): Traits {
-  const base = traitsFor(training);
+  const base = engineTraits(engine, training);
   if (data === undefined) return base;
   const given = object(data, "traits", Object.keys(base));
   for (const [key, value] of Object.entries(given)) {

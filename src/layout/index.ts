@@ -59,6 +59,7 @@ export {
 export { type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
 export {
   type Breakdown,
+  engineTraits,
   MEGATRON_TRAITS,
   type Mfu,
   STEP_TERMS,

@@ -18,7 +18,7 @@ import {
   whyBest,
   whySlower,
 } from "./search/index.ts";
-import { type Breakdown, type StepTime, type Traits, traitsFor } from "./time/index.ts";
+import { type Breakdown, type StepTime, type Traits, engineTraits } from "./time/index.ts";
 
 export type PlanRequest = {
   readonly model: Model;
@@ -96,7 +96,7 @@ export function runSearch(request: PlanRequest, prune = true): SearchResult {
     model: request.model,
     cluster: request.cluster,
     training: request.training,
-    traits: { ...traitsFor(request.training), ...request.traits },
+    traits: engineTraits(request.constraints.engine, request.training, request.traits),
     constraints: request.constraints,
     world: request.world ?? clusterDevices(request.cluster),
     memory: request.memory ?? predictMemory,

@@ -4,7 +4,7 @@ import { type Cluster, clusterDevices, type NodeGroup } from "../cluster/index.t
 import { type PlanRequest, runSearch } from "./plan.ts";
 import type { Layout, Training } from "./layout.ts";
 import { layoutName } from "./search/index.ts";
-import { TimeModel, traitsFor } from "./time/index.ts";
+import { engineTraits, TimeModel } from "./time/index.ts";
 
 /** What one more of something would buy: the best layout under a slightly richer cluster. */
 export type WhatIf = {
@@ -109,7 +109,7 @@ export function whatIfs(
       simulate: 24,
     });
     // The same layout under the richer cluster is always at hand; with other devices counts it is the plan without them.
-    const traits = { ...traitsFor(best.training), ...request.traits };
+    const traits = engineTraits(request.constraints.engine, best.training, request.traits);
     const same =
       world === undefined
         ? new TimeModel(request.model, richer, best.training, traits).step(best.layout).seconds

@@ -53,9 +53,11 @@ export type { Watch } from "./watching.ts";
 export {
   decodeArray,
   encodeArray,
+  encodeLine,
   isFinite,
   known,
   type KnownMessage,
+  LineDecoder,
   number,
   type StepMessage,
   type WorkerMessage,

@@ -24,6 +24,19 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",
   "a case, or a list of cases; - or nothing reads standard input": "一個案例或案例清單；- 或不給則讀標準輸入",
+  "what tessera calibrate measured; without --cluster, plan for that machine":
+    "tessera calibrate 所測的結果；不給 --cluster 則為那台機器規劃",
+  "what tessera calibrate measured on these devices": "tessera calibrate 在這些加速器上所測的結果",
+  // calibrate
+  "measure this model's shapes and whole steps of it (config.json or its folder)":
+    "測量此模型的形狀與整步（config.json 或其資料夾）",
+  "ranks of a node (default: one a device; on CPU two a core)":
+    "每個節點的進程數（預設：每個加速器一個；CPU 上每核心兩個）",
+  "sequences a rank takes at once": "一個進程一次處理的序列數",
+  "stop after this long; the next call goes on": "到時間即停；下次執行會接著做",
+  "measure at most so many points": "最多測量這麼多點",
+  "where the profile goes (.json, or YAML)": "設定檔寫到哪裡（.json，否則為 YAML）",
+  "where finished points are kept": "已完成的測量點存放處",
   // run, ps, status, logs, stop, resume
   "recipe.yaml": "recipe.yaml",
   "folder of all runs (default: runs)": "所有任務的資料夾（預設：runs）",

@@ -1,8 +1,17 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { catalog, EXIT, TesseraError, unwrap } from "../../base/index.ts";
-import { type Cluster, DEVICES, parseCluster, presetCluster } from "../../cluster/index.ts";
+import {
+  type Cluster,
+  type DeviceProfile,
+  DEVICES,
+  parseCluster,
+  parseProfile,
+  presetCluster,
+  profileMachine,
+  withProfile,
+} from "../../cluster/index.ts";
 import { type Model, parseModel } from "../../model/index.ts";
 
 const fail = catalog({
@@ -45,15 +54,46 @@ export function readText(path: string): string {
   return readFileSync(path, "utf8");
 }
 
+/** A config.json, given as such or as the folder that holds it. */
+export function modelFile(cwd: string, given: string): string {
+  const path = resolve(cwd, given);
+  return existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+}
+
 /** Model from a config.json or the folder that holds it. */
 export function readModel(cwd: string, given: string): Model {
-  const path = resolve(cwd, given);
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+  const file = modelFile(cwd, given);
   const name =
     basename(file) === "config.json"
       ? basename(resolve(file, ".."))
       : basename(file, ".json").replace(/_config$/, "");
   return unwrap(parseModel(readText(file), { file, name }));
+}
+
+/** A YAML or JSON document; a syntax error names its line. */
+function readYaml(file: string): { document: ReturnType<typeof parseDocument>; lines: LineCounter } {
+  const lines = new LineCounter();
+  const document = parseDocument(readText(file), { lineCounter: lines });
+  const wrong = document.errors[0];
+  if (!wrong) return { document, lines };
+  const at = lines.linePos(wrong.pos[0]);
+  const detail = wrong.message.split("\n")[0] as string;
+  throw fail("PLAN_YAML", { detail }, { file, line: at.line, column: at.col });
+}
+
+/** What `tessera calibrate` wrote. */
+export function readProfile(cwd: string, given: string): DeviceProfile {
+  const file = resolve(cwd, given);
+  return unwrap(parseProfile(readYaml(file).document.toJS(), file));
+}
+
+/** The named cluster as the profile measured its devices, or the machine that was measured where none is named. */
+export function profiledCluster(cwd: string, named: string | undefined, given: string | undefined): Cluster {
+  if (given === undefined) return readCluster(cwd, named as string);
+  const profile = readProfile(cwd, given);
+  return unwrap(
+    withProfile(named === undefined ? profileMachine(profile) : readCluster(cwd, named), profile, given),
+  );
 }
 
 /** Cluster from `preset:devices` or a YAML file; errors of a file name its line. */
@@ -67,18 +107,8 @@ export function readCluster(cwd: string, given: string): Cluster {
   }
   const file = resolve(cwd, given);
   if (!existsSync(file)) throw fail("PLAN_CLUSTER", { text: given, known });
-  const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines });
-  const wrong = document.errors[0];
-  if (wrong) {
-    const at = lines.linePos(wrong.pos[0]);
-    throw fail(
-      "PLAN_YAML",
-      { detail: wrong.message.split("\n")[0] as string },
-      { file, line: at.line, column: at.col },
-    );
-  }
-  const result = parseCluster(document.toJS(), file);
+  const { document, lines } = readYaml(file);
+  const result = parseCluster(document.toJS(), file, (path) => readProfile(dirname(file), path));
   if (result.ok) return result.value;
   const { error } = result;
   const path = String(error.params["path"] ?? "").match(/[^.[\]]+/g) ?? [];

@@ -11,7 +11,8 @@ import {
 } from "../../base/index.ts";
 import { estimate as run, type Estimate, readCase } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { readText } from "../planner/inputs.ts";
+import { readProfile, readText } from "../planner/inputs.ts";
+import { withProfile } from "../../cluster/index.ts";
 import { mfuTable } from "../planner/report.ts";
 import { split } from "../planner/draw.ts";
 import { table } from "../table.ts";
@@ -34,13 +35,18 @@ export const estimate: Verb = {
   define(command, act) {
     command
       .argument("[file]", "a case, or a list of cases; - or nothing reads standard input", "-")
-      .action((file: string) =>
+      .option("--profile <file>", "what tessera calibrate measured on these devices")
+      .action((file: string, options: { profile?: string }) =>
         act((context) => {
+          const profile =
+            options.profile === undefined ? undefined : readProfile(context.cwd, options.profile);
           const path = file === "-" ? undefined : resolve(context.cwd, file);
           const text = path === undefined ? readFileSync(0, "utf8") : readText(path);
           const base = path === undefined ? context.cwd : dirname(path);
           const results = parseCases(text, path).map((data, index) => {
-            const read = readCase(withModel(data, base), index);
+            const read = readCase(withModel(data, base), index, (cluster) =>
+              profile ? unwrap(withProfile(cluster, profile, options.profile)) : cluster,
+            );
             return read.ok ? run(read.value) : read.error;
           });
           const failed = results.filter((result) => result instanceof Error).length;

@@ -4,6 +4,7 @@ import type { MathFormat } from "../../cluster/index.ts";
 import {
   BF16_MIXED,
   type Constraints,
+  engineTraits,
   type Engine,
   exportPlan,
   fallbacks,
@@ -15,17 +16,17 @@ import {
   type Target,
   TARGETS,
   TimeModel,
-  traitsFor,
   whatIfs,
 } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { missing, number, numbers, readCluster, readModel } from "../planner/inputs.ts";
+import { missing, number, numbers, profiledCluster, readModel } from "../planner/inputs.ts";
 import { servePlanner } from "../planner/serve.ts";
 import { planText } from "../planner/report.ts";
 
 type Options = {
   model?: string;
   cluster?: string;
+  profile?: string;
   sequence: string;
   batch: string;
   engine: Engine;
@@ -63,6 +64,7 @@ export const plan: Verb = {
     command
       .option("--model <path>", "config.json, or the folder that holds it")
       .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
+      .option("--profile <file>", "what tessera calibrate measured; without --cluster, plan for that machine")
       .option("--sequence <tokens>", "tokens of a sequence", "4096")
       .option("--batch <sequences>", "global batch in sequences", "256")
       .addOption(
@@ -120,7 +122,7 @@ export const plan: Verb = {
               : [];
           const what = options.whatIf ? whatIfs(request, found) : [];
           if (!context.json) {
-            const traits = { ...traitsFor(found.training), ...request.traits };
+            const traits = engineTraits(request.constraints.engine, found.training, request.traits);
             const step = new TimeModel(request.model, request.cluster, found.training, traits).step(
               found.layout,
               true,
@@ -158,10 +160,10 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };
   if (options.model === undefined) throw missing("--model");
-  if (options.cluster === undefined) throw missing("--cluster");
+  if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
   return {
     model: readModel(cwd, options.model),
-    cluster: readCluster(cwd, options.cluster),
+    cluster: profiledCluster(cwd, options.cluster, options.profile),
     training: {
       sequence: number("--sequence", options.sequence),
       microBatch: 1,

@@ -6,7 +6,7 @@ import { importModel, type Model } from "../../model/index.ts";
 import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training, worldOf } from "../layout.ts";
 import { plan, runSearch } from "../plan.ts";
 import { predictMemory } from "../predict.ts";
-import { MEGATRON_TRAITS, STEP_TERMS, stageHomes, TimeModel, traitsFor } from "../time/index.ts";
+import { engineTraits, MEGATRON_TRAITS, STEP_TERMS, stageHomes, TimeModel } from "../time/index.ts";
 import {
   candidates,
   difference,
@@ -203,7 +203,7 @@ describe("search", () => {
         r.constraints,
       )) {
         const chosen = { ...r.training, microBatch };
-        const time = new TimeModel(r.model, r.cluster, chosen, traitsFor(chosen));
+        const time = new TimeModel(r.model, r.cluster, chosen, engineTraits(engine, chosen));
         const homes = stageHomes(r.cluster, layout);
         for (const stages of splits(time, layout, homes)) {
           const whole = { ...layout, stages };

@@ -81,6 +81,7 @@ export function* candidates(
   const etps = c.etp ?? [1];
   const offloads = c.optimizerOffload ?? (own ? [0] : [0, 1]);
   const micros = c.microBatch ?? [1, 2, 4];
+  const trainings = micros.map((microBatch) => ({ ...training, microBatch }));
   const zeros = c.zero ?? (own ? ([3] as const) : ([1] as const));
   for (const pp of c.pp ?? divisors(world).filter((d) => d <= Math.min(facts.layers, 64))) {
     for (const tp of tps) {
@@ -101,7 +102,7 @@ export function* candidates(
                   ...(own ? [] : partial(Math.ceil(facts.layers / (pp * vpp)))),
                   { kind: "full" as const },
                 ];
-                for (const microBatch of micros) {
+                for (const chosen of trainings) {
                   for (const recompute of recomputes) {
                     for (const optimizer of offloads) {
                       for (const zero of zeros) {
@@ -117,13 +118,15 @@ export function* candidates(
                           etp,
                           sequenceParallel: tp > 1,
                           zero,
+                          // Our engine keeps the weights of a pipeline stage gathered for the step.
+                          reshardAfterForward: !own || pp === 1,
                           schedule,
                           stages,
                           recompute,
                           offload: { optimizer, activations: [] },
                           ...slotsOf(c, facts.experts, ep),
                         };
-                        const chosen = { ...training, microBatch };
+                        const { microBatch } = chosen;
                         const problem = degreeProblem(facts, layout, chosen, c.engine);
                         if (problem) illegal?.({ layout, microBatch }, problem);
                         else yield { layout, microBatch };

@@ -2,5 +2,12 @@
 export { askController } from "./ask.ts";
 export { listCheckpoints } from "./checkpoints.ts";
 export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
-export { readLastStep, readTelemetry, Series, TELEMETRY_FILE } from "./series.ts";
+export {
+  readLastBalance,
+  readLastStep,
+  readTelemetry,
+  Series,
+  TELEMETRY_FILE,
+  type TelemetryRecord,
+} from "./series.ts";
 export { evenStages, type WorkerLayout, worldOfLayout } from "./spec.ts";

@@ -15,6 +15,7 @@ import type { Hub } from "./hub.ts";
 import { Series } from "./series.ts";
 import { type WorkerLayout, workerSpec, worldOfLayout } from "./spec.ts";
 import { Training } from "./train.ts";
+import { openBalancing } from "./balance.ts";
 
 export type TrainPhaseOptions = {
   readonly journal: Journal;
@@ -76,6 +77,7 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
         hub: options.hub,
         series,
         watch: options.watch,
+        balancing: openBalancing(context, spec, launcher, options.journal, series),
         silenceSeconds: recipe.watch.agentLost.silenceSeconds,
         onStep: (step) => context.progress(meter.step(step)),
         ...(options.onMessage ? { onMessage: options.onMessage } : {}),

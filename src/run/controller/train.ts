@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig } from "../agent/config.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
+import type { Balancing } from "../balancing/index.ts";
 import type { Journal, Outcome, Verdict } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
@@ -20,6 +21,7 @@ import {
   LineDecoder,
   type StepMessage,
   toAgentMessage,
+  type WorkerCommand,
   type WorkerMessage,
 } from "../wire/index.ts";
 import { prune } from "./checkpoints.ts";
@@ -38,6 +40,8 @@ export type TrainOptions = {
   readonly hub: Hub;
   readonly series: Series;
   readonly watch: Watch;
+  /** null: the run has no experts that could stand elsewhere. */
+  readonly balancing: Balancing | null;
   readonly silenceSeconds: number;
   readonly onStep?: (step: StepMessage) => void;
   readonly onMessage?: (message: WorkerMessage) => void;
@@ -130,6 +134,7 @@ export class Training {
       case "report": {
         const finding = watch(act.signal, journal.state);
         if (finding) this.#queue.push({ t: seconds(), kind: "finding", finding });
+        this.#options.balancing?.see(act.signal, (command) => this.#send(command));
         break;
       }
       case "startAgent":
@@ -222,14 +227,13 @@ export class Training {
   }
 
   #command(what: "stop" | "checkpoint"): void {
-    const first = this.#options.goal.nodes[0];
-    if (!first) return;
     const id = `e${this.#options.journal.state.epoch}c${++this.#commands}`;
-    this.#options.hub.send(first.agent, {
-      kind: "command",
-      rank: 0,
-      command: { kind: "command", id, do: what },
-    });
+    this.#send({ kind: "command", id, do: what });
+  }
+
+  #send(command: WorkerCommand): void {
+    const first = this.#options.goal.nodes[0];
+    if (first) this.#options.hub.send(first.agent, { kind: "command", rank: 0, command });
   }
 
   #joined({ agent, instance, pid, host, attempt, ranks, zygote }: Join): void {

@@ -1,6 +1,11 @@
 /** The journal: what a run decided, on disk before it acts, and the state that it adds up to. */
+export type { BalanceDecision, BalanceState } from "./balance.ts";
 export {
   type Alarm,
+  type BalanceCost,
+  type BalanceForecast,
+  type BalanceLayer,
+  type BalanceSide,
   type JournalEvent,
   type NewEvent,
   type Outcome,

@@ -13,6 +13,7 @@ export {
 } from "./guards.ts";
 export type {
   AgentMessage,
+  BalanceMessage,
   ClientMessage,
   ControllerMessage,
   KnownMessage,

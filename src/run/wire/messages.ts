@@ -1,3 +1,5 @@
+import type { Text } from "../../base/index.ts";
+
 /** What every message of a worker carries. `t` is seconds since 1970; `attempt` counts the spawns of all ranks from 1. */
 export type Envelope = {
   readonly v: 1;
@@ -31,12 +33,45 @@ export type StepMessage = Of<
   }
 >;
 
+/**
+ * What the controller works out of a step's loads and keeps beside the telemetry; columns have one value a layer, `allToAllSeconds` one
+ * a rank. Ratios are of the busiest rank to the mean: as it was, the least possible, as the last move promised, as chance alone makes it.
+ */
+export type BalanceMessage = Of<
+  "balance",
+  {
+    readonly layers: readonly number[];
+    readonly realised: readonly number[];
+    readonly bound: readonly number[];
+    readonly planned: readonly (number | null)[];
+    readonly noiseFloor: readonly number[];
+    readonly maxVio: readonly number[];
+    readonly cv: readonly number[];
+    readonly entropy: readonly number[];
+    readonly deadExperts: readonly number[];
+    readonly allToAllSeconds: readonly (number | null)[];
+    readonly line: Text | null;
+  }
+>;
+
 /** Messages of a worker that the supervisor acts on. Others are kept for the store and the report as they came. */
 export type KnownMessage =
   | Of<"hello", { readonly pid: number }>
   | Of<"phase", { readonly name: string }>
   | StepMessage
   | Of<"load", { readonly layers: readonly number[]; readonly counts: WireArray }>
+  /** Expert of every slot, by layer of one pipeline stage: at the start of an attempt and after every move. */
+  | Of<"placement", { readonly layers: Readonly<Record<string, readonly number[]>> }>
+  /** One rank's part of a move: bytes that it sent, slots that changed on it. */
+  | Of<
+      "moved",
+      {
+        readonly bytes: number;
+        readonly slots: number;
+        readonly layers: readonly number[];
+        readonly seconds: number;
+      }
+    >
   | Of<"parity", { readonly ok: boolean; readonly maxRelative: number }>
   | Of<"nograd", { readonly parameters: readonly string[] }>
   | Of<"saving", object>

@@ -55,112 +55,30 @@ export const balance: Verb = {
     zh: "由負載檔決定專家放在哪些進程，並說明離下界多遠",
   },
   define(command, act) {
-    const zh = process.argv.some((word) => word.startsWith("zh") || word === "--lang=zh");
-    const text = (en: string, chinese: string) => (zh ? chinese : en);
     command
-      .argument(
-        "[loads]",
-        text(
-          "loads: JSON, NDJSON or CSV; - for stdin; not needed with --trace or --tokens",
-          "負載：JSON、NDJSON 或 CSV；- 為標準輸入；有 --trace 或 --tokens 時不需要",
-        ),
-      )
-      .requiredOption("--ranks <n>", text("ranks that share the experts", "分擔專家的進程數"), whole)
-      .option(
-        "--slots <n>",
-        text(
-          "slots of all ranks together (default: as many as experts)",
-          "所有進程的槽位總數（預設等於專家數）",
-        ),
-        whole,
-      )
-      .option("--nodes <n>", text("nodes with equally many ranks", "節點數，每節點進程數相同"), whole, 1)
-      .option("--groups <n>", text("groups of a group-limited router", "分組受限路由的組數"), whole, 1)
-      .option(
-        "--speed <rank=value,...>",
-        text("relative speed of ranks that differ", "速度不同的進程的相對速度"),
-        perRank,
-      )
-      .option(
-        "--slots-on <rank=count,...>",
-        text("slots of ranks whose memory differs", "記憶體不同的進程的槽位數"),
-        perRank,
-      )
-      .option("--previous <file>", text("placement to start from: move little", "由此放置出發，少搬動"))
-      .option("--out <file>", text("write the placement to a file", "把放置寫入檔案"))
-      .option("--format <tessera|eplb>", text("form of the placement", "放置的格式"), form, "tessera")
-      .option(
-        "--goal <ratio>",
-        text("ratio to the bound that is good enough", "足夠好的下界比"),
-        ratio,
-        1.003,
-      )
-      .option(
-        "--horizon <steps>",
-        text("steps within which a move must pay back", "須在多少步內回本"),
-        number,
-        1000,
-      )
-      .option(
-        "--bytes-per-expert <bytes>",
-        text("bytes that move with one expert", "搬一個專家的位元組"),
-        number,
-        925e6,
-      )
-      .option(
-        "--seconds-per-token <s>",
-        text("seconds of one routed token in one layer", "一個詞元在一層的秒數"),
-        number,
-        1e-6,
-      )
-      .option(
-        "--node-gbps <GB/s>",
-        text("bandwidth of a rank inside its node", "進程在節點內的頻寬"),
-        number,
-        400,
-      )
-      .option(
-        "--network-gbps <GB/s>",
-        text("bandwidth of a rank over the network", "進程跨節點的頻寬"),
-        number,
-        50,
-      )
-      .option(
-        "--trace <file>",
-        text(
-          "loads from a pre-scan: what each token of the data chose",
-          "由預掃得負載：資料的每個詞元選了哪些專家",
-        ),
-      )
-      .option(
-        "--tokens <file>",
-        text(
-          "token ids of the data, a line a sample, for hash-routed layers",
-          "資料的詞元編號，每行一個樣本，供雜湊路由的層使用",
-        ),
-      )
-      .option(
-        "--hash-table <file>",
-        text("experts of every token id in those layers", "那些層中每個詞元編號的專家"),
-      )
-      .option(
-        "--window <from:to>",
-        text("only these samples of the pre-scan", "只看預掃中的這些樣本"),
-        window,
-      )
-      .option(
-        "--co-activation",
-        text("experts that tokens choose together on one node", "同一詞元常一起選的專家放在同一節點"),
-      )
-      .option(
-        "--micro-batches <n>",
-        text("which samples of the window share a micro-batch", "窗內哪些樣本同在一個微批次"),
-        whole,
-      )
-      .option(
-        "--order <file>",
-        text("write micro-batches and sample nodes to a file", "把微批次與樣本的節點寫入檔案"),
-      )
+      .argument("[loads]", "loads: JSON, NDJSON or CSV; - for stdin; not needed with --trace or --tokens")
+      .requiredOption("--ranks <n>", "ranks that share the experts", whole)
+      .option("--slots <n>", "slots of all ranks together (default: as many as experts)", whole)
+      .option("--nodes <n>", "nodes with equally many ranks", whole, 1)
+      .option("--groups <n>", "groups of a group-limited router", whole, 1)
+      .option("--speed <rank=value,...>", "relative speed of ranks that differ", perRank)
+      .option("--slots-on <rank=count,...>", "slots of ranks whose memory differs", perRank)
+      .option("--previous <file>", "placement to start from: move little")
+      .option("--out <file>", "write the placement to a file")
+      .option("--format <tessera|eplb>", "form of the placement", form, "tessera")
+      .option("--goal <ratio>", "ratio to the bound that is good enough", ratio, 1.003)
+      .option("--horizon <steps>", "steps within which a move must pay back", number, 1000)
+      .option("--bytes-per-expert <bytes>", "bytes that move with one expert", number, 925e6)
+      .option("--seconds-per-token <s>", "seconds of one routed token in one layer", number, 1e-6)
+      .option("--node-gbps <GB/s>", "bandwidth of a rank inside its node", number, 400)
+      .option("--network-gbps <GB/s>", "bandwidth of a rank over the network", number, 50)
+      .option("--trace <file>", "loads from a pre-scan: what each token of the data chose")
+      .option("--tokens <file>", "token ids of the data, a line a sample, for hash-routed layers")
+      .option("--hash-table <file>", "experts of every token id in those layers")
+      .option("--window <from:to>", "only these samples of the pre-scan", window)
+      .option("--co-activation", "experts that tokens choose together on one node")
+      .option("--micro-batches <n>", "which samples of the window share a micro-batch", whole)
+      .option("--order <file>", "write micro-batches and sample nodes to a file")
       .action((file: string | undefined, options: Record<string, never>) =>
         act((context) => {
           run(context, file, {

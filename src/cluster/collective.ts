@@ -50,13 +50,16 @@ export function collectiveSeconds(wires: Wires, kind: CollectiveKind, bytes: num
         kind === "allToAll" ? (here - inner) / n : kind === "broadcast" ? 1 / inner : (fan - 1) / fan / inner;
       const rounds = kind === "allReduce" ? 2 : 1;
       transfer = Math.max(transfer, (rounds * bytes * share) / speed);
-      // Large groups use trees: hops grow with the logarithm, and an all-to-all keeps several peers in flight.
-      hops += rounds * link.latency * (kind === "allToAll" ? Math.ceil(fan / 8) : Math.ceil(Math.log2(fan)));
+      hops += rounds * link.latency * hopCount(kind, fan);
     }
     inner = here;
   }
   return wires.collectiveSeconds + hops + transfer;
 }
+
+/** Hops in a row: a ring goes round, beyond eight members trees take over; an all-to-all keeps eight peers in flight. */
+const hopCount = (kind: CollectiveKind, fan: number): number =>
+  fan <= 8 ? fan - 1 : kind === "allToAll" ? 7 + (fan - 8) / 8 : 7 + 2 * Math.log2(fan / 8);
 
 /** Seconds of one message between two devices `distance` apart (in device numbers). */
 export function messageSeconds(wires: Wires, bytes: number, distance: number): number {

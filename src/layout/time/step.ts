@@ -11,6 +11,7 @@ import {
 } from "../schedule/index.ts";
 import { type StageHome, stageHomes } from "./devices.ts";
 import { hiddenExpert, StageModel, type StageTerms } from "./stages.ts";
+import { atSustainedClock } from "./power.ts";
 import { stageParameters, type StateSeconds, stateSeconds } from "./state.ts";
 import {
   addTerms,
@@ -106,7 +107,7 @@ export class TimeModel {
   step(layout: Layout, exact = false): StepTime {
     const { model, cluster, training, traits } = this.stages;
     const homes = stageHomes(cluster, layout);
-    const terms = this.stages.stageTerms(layout, homes);
+    const terms = atSustainedClock(this.stages.stageTerms(layout, homes), layout, homes);
     const parameters = stageParameters(model, layout, training.mtp);
     const states = parameters.map((p, rank) => stateSeconds(p, layout, training, homes[rank] as StageHome));
     const costs = withGathers(this.stages.costs(layout, terms, homes), layout, states, traits);

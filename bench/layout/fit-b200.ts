@@ -20,14 +20,7 @@ const start = (presetCluster("b200", 8) as NonNullable<ReturnType<typeof presetC
   links: readonly Link[];
 };
 const e = start.device.efficiency;
-const x0 = [
-  e.gemm,
-  e.groupedGemm,
-  e.attentionForward,
-  e.unfused,
-  e.launchSeconds,
-  e.halfDimension,
-];
+const x0 = [e.gemm, e.groupedGemm, e.attentionForward, e.unfused, e.launchSeconds, e.halfDimension];
 
 const rows = simumaxCases().filter((c) => c.set.startsWith("B200 formal") && c.micros === 4);
 const clusterOf = (x: readonly number[]) => {

@@ -31,8 +31,16 @@ export function membersByLevel(links: readonly Link[], span: Span): number[] {
  *
  * @param bytes the whole tensor: gathered output, scattered input, reduced buffer; for allToAll what one rank sends
  *   including the part for itself
+ * @param kept allToAll only: share of the bytes left when what several members of a block want is sent there once, for a group
+ *   that lies in so many blocks
  */
-export function collectiveSeconds(wires: Wires, kind: CollectiveKind, bytes: number, span: Span): number {
+export function collectiveSeconds(
+  wires: Wires,
+  kind: CollectiveKind,
+  bytes: number,
+  span: Span,
+  kept: (blocks: number) => number = () => 1,
+): number {
   const n = span.size;
   if (n <= 1 || bytes <= 0) return 0;
   const members = membersByLevel(wires.links, span);
@@ -47,7 +55,11 @@ export function collectiveSeconds(wires: Wires, kind: CollectiveKind, bytes: num
       const speed = link.bandwidth * link.efficiency;
       // Ring share of a reduce or gather: the blocks below carry the tensor together, each an equal slice of it.
       const share =
-        kind === "allToAll" ? (here - inner) / n : kind === "broadcast" ? 1 / inner : (fan - 1) / fan / inner;
+        kind === "allToAll"
+          ? (kept(n / inner) * (here - inner)) / n
+          : kind === "broadcast"
+            ? 1 / inner
+            : (fan - 1) / fan / inner;
       const rounds = kind === "allReduce" ? 2 : 1;
       transfer = Math.max(transfer, (rounds * bytes * share) / speed);
       hops += rounds * link.latency * hopCount(kind, fan);

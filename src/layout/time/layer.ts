@@ -10,7 +10,13 @@ import type {
 } from "../../model/types.ts";
 import type { Layout, RecomputeRegion } from "../layout.ts";
 import { attentionFlops, indexerFlops } from "./attention.ts";
-import { attentionSeconds, gemmSeconds, groupedSeconds, streamSeconds } from "./kernels.ts";
+import {
+  attentionSeconds,
+  gemmSeconds,
+  groupedSeconds,
+  groupedWeightSeconds,
+  streamSeconds,
+} from "./kernels.ts";
 import {
   addTerms,
   ATTENTION,
@@ -47,7 +53,7 @@ export type LayerContext = {
   readonly gradientBytes: number;
   /** Most loaded over mean expert-parallel rank. */
   readonly imbalance: number;
-  /** Dispatch sends a token once to each block of the fastest link it visits, not once per expert. */
+  /** Dispatch sends a token once to each rank and each block of a link that it visits, not once per expert. */
   readonly deduplicate: boolean;
   readonly tensorOverlap: number;
 };
@@ -323,7 +329,7 @@ class CostSum {
       this.#add(
         experts.weight,
         GROUPED,
-        groupedSeconds(device, expertFormat, local, n, k, perExpert, 2 * gradientBytes),
+        groupedWeightSeconds(device, expertFormat, local, perExpert, n, k, 2 * gradientBytes),
       );
       if (expertFormat === "fp8" || expertFormat === "fp4") this.#cast("experts", routed, n, k);
     }
@@ -352,11 +358,9 @@ class CostSum {
     const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate } = this.#c;
     if (ep > 1) {
       const span = { size: ep, stride: etp };
-      const block = wires.links[0]?.span ?? ep;
-      const blocks = Math.ceil((ep * etp) / block);
-      const share = deduplicate && blocks > 1 ? visitedBlocks(spec, blocks) / spec.topK : 1;
+      const kept = (blocks: number) => (deduplicate ? visitedBlocks(spec, blocks) / spec.topK : 1);
       const one = (bytes: number) =>
-        collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance * share, span);
+        collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);
       const dispatch = one(dispatchBytes);
       const combine = one(a);
       this.#add(experts.forward, EXPERT, dispatch + combine);

@@ -184,6 +184,8 @@ export class TimeModel {
       gathers = Math.max(0, all - plain);
     }
     const used = (total(sum) + recompute + gathers) * micros;
+    // Passes that take longer than their work wait for the host.
+    const launches = layout.zero === 3 ? 0 : Math.max(0, (run.busy[rank] as number) - used);
     // What pairing saved is communication that ran behind compute; the rest is what stayed open.
     const saved = Math.max(0, used - (run.busy[rank] as number));
     const open = Math.max(1e-12, (sum[EXPERT] as number) * micros);
@@ -203,7 +205,7 @@ export class TimeModel {
       data: tail.data + gathers * micros,
       optimizer: tail.optimizer,
       swap: tail.swap,
-      host: traits.stepSeconds,
+      host: traits.stepSeconds + launches,
     };
     const known = Object.values(parts).reduce((all, value) => all + value, 0);
     return { ...parts, bubble: seconds - known };

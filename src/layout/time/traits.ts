@@ -18,8 +18,13 @@ export type Traits = {
   readonly overlapSlowdown: number;
   /** Tokens on the most loaded expert rank over the mean. */
   readonly imbalance: number;
-  /** The dispatcher sends a token once per block of the fastest link. */
+  /** The dispatcher sends a token once to each rank, and to each block of a link, that wants it. */
   readonly deduplicate: boolean;
+  /**
+   * Host seconds to launch one layer's forward and backward (a third and two thirds); a device that is done sooner waits.
+   * 0 where graphs replay the launches.
+   */
+  readonly hostLayerSeconds: number;
   /** Host work of a step that nothing hides: data, logging, scalars, scheduler. Seconds. */
   readonly stepSeconds: number;
 };
@@ -35,6 +40,7 @@ export const MEGATRON_TRAITS: Traits = {
   overlapSlowdown: 0.08,
   imbalance: 1,
   deduplicate: false,
+  hostLayerSeconds: 0,
   stepSeconds: 2e-3,
 };
 

@@ -56,6 +56,8 @@ export type LayerContext = {
   /** Dispatch sends a token once to each rank and each block of a link that it visits, not once per expert. */
   readonly deduplicate: boolean;
   readonly tensorOverlap: number;
+  /** Experts' inputs and gradients are cast by the kernels that make them. */
+  readonly fusedCasts: boolean;
 };
 
 export type ModuleCost = {
@@ -331,7 +333,8 @@ class CostSum {
         GROUPED,
         groupedWeightSeconds(device, expertFormat, local, perExpert, n, k, 2 * gradientBytes),
       );
-      if (expertFormat === "fp8" || expertFormat === "fp4") this.#cast("experts", routed, n, k);
+      if ((expertFormat === "fp8" || expertFormat === "fp4") && !c.fusedCasts)
+        this.#cast("experts", routed, n, k);
     }
     const inner = routed * width * a;
     const activation = this.stream(
@@ -342,9 +345,10 @@ class CostSum {
       1,
     );
     this.#region("moeActivation", VECTOR, activation);
-    // Tokens are copied into expert order before and after the exchange, and weighted on the way back.
+    // Tokens are copied into expert order before and after the exchange, and weighted on the way back. A dispatcher that sends a
+    // token once to a rank copies it for its experts only there.
     const moved = routed * spec.expertHidden * a;
-    const copies = ep > 1 ? 2 : 1;
+    const copies = ep > 1 && !c.deduplicate ? 2 : 1;
     this.stream("experts", (4 * copies + 1) * moved, 4 * copies, (4 * copies + 2) * moved, 4 * copies);
     if (spec.sharedWidth > 0) {
       const size = ((c.tokens * spec.sharedWidth) / tp) * a;

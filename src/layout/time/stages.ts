@@ -59,6 +59,7 @@ export class StageModel {
       imbalance: layout.ep > 1 ? traits.imbalance : 1,
       deduplicate: traits.deduplicate,
       tensorOverlap: traits.overlapTensor,
+      fusedCasts: traits.fusedCasts,
     };
   }
 

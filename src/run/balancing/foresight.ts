@@ -1,6 +1,5 @@
 import { formatCount, type Text } from "../../base/index.ts";
 import {
-  hashLoads,
   layerLoads,
   layerSlots,
   makeLoads,
@@ -53,13 +52,10 @@ export function foresee(
     // Loads of one token of each id, times how often the id stands in the data.
     const row = new Float64Array(experts);
     const values = table.read(0, words * k);
-    for (let word = 0; word < words; word++) {
-      if (histogram[word] === 0) continue;
-      const one = hashLoads([word], values, k, experts);
-      if (!one.ok) return undefined;
-      one.value.forEach((n, e) => {
-        row[e] = (row[e] as number) + n * (histogram[word] as number);
-      });
+    for (let i = 0; i < words * k; i++) {
+      const expert = values[i] as number;
+      if (!(expert >= 0 && expert < experts)) return undefined;
+      row[expert] = (row[expert] as number) + (histogram[Math.floor(i / k)] as number);
     }
     known.push({ id, row });
   }

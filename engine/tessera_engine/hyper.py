@@ -66,7 +66,7 @@ class Enter(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, None]:
         """Gradients of streams, weight, scale and base."""
         x, weight, scales, rate, mixed, gates, soft, kept, pre = ctx.saved_tensors
-        tokens, n, d = x.shape
+        tokens, n, _ = x.shape
         flat = x.view(tokens, -1).float()
         toward = torch.empty_like(mixed)
         toward[:n], toward[n : 2 * n] = dots(x, grad).t(), post.t()

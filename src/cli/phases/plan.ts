@@ -52,10 +52,11 @@ function trainingOf(recipe: Recipe, mtp: boolean): Training {
 }
 
 /** An explicit layout narrows the search to itself, so the same planner accounts for it and explains it. */
-function constraintsOf(asked: Recipe["layout"], microBatch: number): Constraints {
-  if (asked === "auto") return { engine: "tessera", microBatch: [microBatch] };
+function constraintsOf(asked: Recipe["layout"], microBatch: number, spareSlots: number): Constraints {
+  if (asked === "auto") return { engine: "tessera", microBatch: [microBatch], spareSlots };
   return {
     engine: "tessera",
+    ...(asked.slotsPerRank === null ? { spareSlots } : { slotsPerRank: asked.slotsPerRank }),
     pp: [asked.pp],
     vpp: [asked.vpp],
     tp: [asked.tp],
@@ -79,7 +80,7 @@ const workerLayout = (layout: Layout, asked: Recipe["layout"]): WorkerLayout => 
   schedule: layout.schedule === "interleaved1f1b" ? "interleaved1f1b" : "1f1b",
   stages: asked !== "auto" && asked.stages ? asked.stages : layout.stages,
   recompute: layout.recompute.kind === "full" ? "full" : "none",
-  slotsPerRank: asked === "auto" ? null : asked.slotsPerRank,
+  slotsPerRank: layout.slotsPerRank ?? null,
 });
 
 /** The plan of a recipe on this machine: the layout it asks for, or the fastest that fits, beside every other legal one. */
@@ -101,11 +102,19 @@ function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "rec
     training: trainingOf(recipe, model.mtp.length > 0),
     world,
   };
-  const plan = unwrap(makePlan({ ...request, constraints: constraintsOf(asked, recipe.batch.microBatch) }));
+  const plan = unwrap(
+    makePlan({
+      ...request,
+      constraints: constraintsOf(asked, recipe.batch.microBatch, recipe.moe.spareSlots),
+    }),
+  );
   const free =
     asked === "auto"
       ? null
-      : makePlan({ ...request, constraints: constraintsOf("auto", recipe.batch.microBatch) });
+      : makePlan({
+          ...request,
+          constraints: constraintsOf("auto", recipe.batch.microBatch, recipe.moe.spareSlots),
+        });
   return { plan, layout: workerLayout(plan.layout, asked), others: free?.ok ? free.value : null };
 }
 
@@ -115,6 +124,7 @@ export const plan: Phase<"plan"> = {
     batch: recipe.batch,
     precision: recipe.precision,
     base: recipe.model.base,
+    spareSlots: recipe.moe.spareSlots,
   }),
   run: async (context) => {
     const { plan, layout, others } = planRecipe(context);

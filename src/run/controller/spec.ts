@@ -46,9 +46,13 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Expert of every slot, by layer; null: in order. */
+  readonly placement: Readonly<Record<string, readonly number[]>> | null;
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
+  // The layout already has the spare slots as `slotsPerRank`.
+  const { spareSlots: _, ...moe } = recipe.moe;
   const model = resolve(ask.recipeFolder, recipe.model.base);
   return {
     v: 1,
@@ -59,7 +63,7 @@ export function workerSpec(ask: {
     threads: 1,
     steps: stage.steps,
     model: { config: model, init: recipe.model.init, weights: recipe.model.init === "hf" ? model : null },
-    moe: recipe.moe,
+    moe,
     mtp: { lossWeight: recipe.objectives.mtp },
     indexer: { lossWeight: recipe.objectives.indexer },
     layout,
@@ -75,7 +79,7 @@ export function workerSpec(ask: {
     },
     telemetry: { enabled: true },
     selfCheck: { parity: true },
-    placement: null,
+    placement: ask.placement,
     freeze: recipe.model.freeze,
   };
 }

@@ -3,6 +3,19 @@
  * without its Chinese, and nothing here that no verb says.
  */
 export const CHINESE: Readonly<Record<string, string>> = {
+  // calibrate
+  "measure this model's shapes and whole steps of it (config.json or its folder)":
+    "量測此模型的形狀與完整訓練步（config.json 或其資料夾）",
+  "ranks of a node (default: one a device; on CPU two a core)":
+    "每節點的進程數（預設每裝置一個；CPU 每核心兩個）",
+  "sequences a rank takes at once": "每個進程一次處理的序列數",
+  "stop after this long; the next call goes on": "到此分鐘數即停止；下次執行會繼續",
+  "measure at most so many points": "最多量測的點數",
+  "where the profile goes (.json, or YAML)": "描述檔的位置（.json，否則為 YAML）",
+  "where finished points are kept": "保存已完成量測點的資料夾",
+  "what tessera calibrate measured on these devices": "tessera calibrate 在這些裝置上的量測結果",
+  "what tessera calibrate measured; without --cluster, plan for that machine":
+    "tessera calibrate 的量測結果；未給 --cluster 時即規劃該機器",
   // setup, plan, estimate
   "with the tools for tests and checks": "連同測試與檢查的工具",
   "config.json, or the folder that holds it": "config.json，或含有它的資料夾",
@@ -10,7 +23,9 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "tokens of a sequence": "每條序列的詞元數",
   "global batch in sequences": "全域批次的序列數",
   "whose rules hold": "依哪個引擎的規則",
-  "weights and states": "權重與狀態的格式",
+  "weights, states and products": "權重、狀態與矩陣乘法的格式",
+  "rejected layouts whose name holds these words, with what bound them":
+    "名稱含這些字的落選佈局，以及限制它們的是什麼",
   "format of matrix products": "矩陣乘法的格式",
   "do not train multi-token-prediction modules": "不訓練多詞元預測模組",
   "tokens of the most loaded expert rank over the mean": "最忙專家進程的詞元數與平均值之比",
@@ -24,19 +39,6 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",
   "a case, or a list of cases; - or nothing reads standard input": "一個案例或案例清單；- 或不給則讀標準輸入",
-  "what tessera calibrate measured; without --cluster, plan for that machine":
-    "tessera calibrate 所測的結果；不給 --cluster 則為那台機器規劃",
-  "what tessera calibrate measured on these devices": "tessera calibrate 在這些加速器上所測的結果",
-  // calibrate
-  "measure this model's shapes and whole steps of it (config.json or its folder)":
-    "測量此模型的形狀與整步（config.json 或其資料夾）",
-  "ranks of a node (default: one a device; on CPU two a core)":
-    "每個節點的進程數（預設：每個加速器一個；CPU 上每核心兩個）",
-  "sequences a rank takes at once": "一個進程一次處理的序列數",
-  "stop after this long; the next call goes on": "到時間即停；下次執行會接著做",
-  "measure at most so many points": "最多測量這麼多點",
-  "where the profile goes (.json, or YAML)": "設定檔寫到哪裡（.json，否則為 YAML）",
-  "where finished points are kept": "已完成的測量點存放處",
   // run, ps, status, logs, stop, resume
   "recipe.yaml": "recipe.yaml",
   "folder of all runs (default: runs)": "所有任務的資料夾（預設：runs）",

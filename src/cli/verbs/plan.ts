@@ -169,15 +169,14 @@ const PROGRESS = {
   what: { en: "what a little more would buy: {at} of 6", zh: "多一點資源的效果：{at}／6" },
 } as const;
 
-/** All that a generator gives, with a word before each. */
-function gather<T>(each: Generator<T>, before: (at: number) => void): T[] {
+/** All that a generator gives, with a word after each. */
+function gather<T>(each: Generator<T>, after: (at: number) => void): T[] {
   const list: T[] = [];
-  for (;;) {
-    before(list.length + 1);
-    const next = each.next();
-    if (next.done) return list;
-    list.push(next.value);
+  for (const next of each) {
+    list.push(next);
+    after(list.length);
   }
+  return list;
 }
 
 /** Rejected layouts that hold all of the words. */

@@ -31,6 +31,7 @@ export {
   type PlannedTime,
   type PlanRequest,
   runSearch,
+  searchAll,
 } from "./plan.ts";
 export { type PrecisionName, PRECISIONS } from "./precision.ts";
 export { predictMemory } from "./predict.ts";

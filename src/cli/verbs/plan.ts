@@ -16,8 +16,8 @@ import {
   PRECISIONS,
   rejectedRows,
   type RejectedRow,
-  runSearch,
   SCHEDULES,
+  searchAll,
   type SearchResult,
   type Target,
   TARGETS,
@@ -113,7 +113,7 @@ export const plan: Verb = {
         act(async (context) => {
           if (options.open) return servePlanner(context);
           const request = planRequest(context.cwd, options);
-          const result = runSearch(request);
+          const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
           if (options.export) {
             const text = unwrap(exportPlan(found, options.export));

@@ -46,6 +46,7 @@ export {
   simulate,
 } from "./schedule/index.ts";
 export {
+  CATEGORY_NAMES,
   CONSTRAINT_NAMES,
   type ConstraintName,
   type Constraints,

@@ -10,7 +10,7 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "tokens of a sequence": "每條序列的詞元數",
   "global batch in sequences": "全域批次的序列數",
   "whose rules hold": "依哪個引擎的規則",
-  "weights and states": "權重與狀態的格式",
+  "weights, states and products": "權重、狀態與矩陣乘法的格式",
   "format of matrix products": "矩陣乘法的格式",
   "do not train multi-token-prediction modules": "不訓練多詞元預測模組",
   "tokens of the most loaded expert rank over the mean": "最忙專家進程的詞元數與平均值之比",
@@ -23,6 +23,8 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "serve the planner page on this machine and print its address": "在本機開啟規劃頁面並輸出網址",
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",
+  "rejected layouts whose name holds these words, with what bound them":
+    "名稱含有這些詞而被排除的佈局，以及它們受限於什麼",
   "a case, or a list of cases; - or nothing reads standard input": "一個案例或案例清單；- 或不給則讀標準輸入",
   "what tessera calibrate measured; without --cluster, plan for that machine":
     "tessera calibrate 所測的結果；不給 --cluster 則為那台機器規劃",

@@ -2,10 +2,10 @@
 
     python engine/bench/relocation.py [--steps 1000] [--folder DIR]
 
-Tiny DeepSeek-V4 (PP2 x EP2) and DeepSeek-V3 (EP2 x FSDP2) of two layers and an MTP layer, all with experts, on four
-ranks. Before a third of the steps, two layers get a random placement; weights and moments travel. Every chunk of steps ends with a checkpoint that the next one
-loads into the default placement. Prints the verdict over all losses, gradient norms, weights and moments. With
-`--folder` a run that was cut short (`--minutes`) goes on where it stopped.
+Tiny DeepSeek-V4 (PP2 x EP2, with an MTP layer) and DeepSeek-V3 (EP2 x FSDP2) of two layers, all with experts, on four
+ranks. Before a third of the steps, two layers get a random placement; weights and moments travel. Every chunk of steps
+ends with a checkpoint that the next one loads into the default placement. Prints the verdict over all losses, gradient
+norms, weights and moments. With `--folder` a run that was cut short (`--minutes`) goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 2, "layer_types": ["sliding_attention", "compressed_sparse_attention"],
         "mlp_layer_types": ["hash_moe", "moe"],
     },
-    "v3": {"num_hidden_layers": 2, "first_k_dense_replace": 0},
+    "v3": {"num_hidden_layers": 2, "first_k_dense_replace": 0, "num_nextn_predict_layers": 0},
 }  # fmt: skip
 MOVE_SHARE = 1 / 3
 
@@ -51,10 +51,11 @@ def train(spec: Spec, model: str, first: int, last: int, moving: bool, folder: s
         dcp.load(engine.state_dict(), checkpoint_id=f"{folder}/{first}")
         engine.resume({"step": first})
     lines, moves, sent, seconds = [], 0, 0, 0.0
+    layers = range(2 + engine.family.mtp_depth)
     for step in range(first, last):
         draw = random.Random(f"{model}{step}")
         if moving and draw.random() < MOVE_SHARE:
-            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(3), 2)}
+            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(layers, 2)}
             moved = relocate.move(engine, placement, dist.group.WORLD)
             moves, sent, seconds = moves + 1, sent + moved.bytes, seconds + moved.seconds
         result = engine.train_step(*worlds.rows(engine, step))
@@ -106,8 +107,8 @@ def verdict(model: str, steps: int, chunk: int, base: Path, limit: float) -> boo
     moves, sent = sum(part["moves"] for part in moved), sum(part["bytes"] for part in moved)
     seconds, wall = sum(part["moveSeconds"] for part in moved), sum(part["seconds"] for part in moved)
     print(
-        f"{model}: {steps} steps, {moves} moves of {sent / 1e6:.1f} MB in {seconds:.1f} s of {wall:.1f} s; losses, norms, "
-        f"weights and moments {'EQUAL to the bit' if equal else 'DIFFER'}; last loss {moved[-1]['loss']:.6f}",
+        f"{model}: {steps} steps, {moves} moves of {sent / 1e6:.1f} MB in {seconds:.1f} s of {wall:.1f} s; losses, "
+        f"norms, weights and moments {'EQUAL to the bit' if equal else 'DIFFER'}; last loss {moved[-1]['loss']:.6f}",
         flush=True,
     )
     return equal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -89,9 +90,10 @@ class Loop:
             return False
         path, manifest = found
         for layer, way in self.engine.dispatchers().items():
-            table = manifest.placement.get(str(layer))
-            if table is not None and len(table) == len(way.slots):
-                way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
+            # A table that this layout cannot have (other slots, other ranks) leaves the spec's in force.
+            if str(layer) in manifest.placement:
+                with contextlib.suppress(EngineError):
+                    way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
         state = self._state()
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")
@@ -177,6 +179,7 @@ class Loop:
             self._tell(result, time.perf_counter() - started, fetched - started)
 
     def _tell(self, result: StepResult, seconds: float, data_seconds: float) -> None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
         self.telemetry.send(
             "step",
             loss=result.loss,
@@ -191,9 +194,10 @@ class Loop:
             expertPairs=result.pairs,
             droppedPairs=result.dropped,
             seconds=seconds,
+            processorSeconds=used.ru_utime + used.ru_stime,
             cursor=self.cursor,
             spans={**result.spans, "data": data_seconds},
-            memory={**result.memory, "hostPeak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+            memory={**result.memory, "hostPeak": used.ru_maxrss * 1024},
             dropped=self.telemetry.dropped,
         )
         if self.mesh.data_rank == 0 and result.loads:

@@ -210,7 +210,8 @@ def main(arguments: list[str]) -> int:
                 told = _serve(wakeups, children)
             _end(children)
     finally:
-        _end(children)
+        server.close()  # first, so that an agent that comes now starts another one, which makes a socket of its own
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        _end(children)
     return 0

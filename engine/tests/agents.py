@@ -24,12 +24,15 @@ Message = dict[str, Any]
 
 
 class Zygote:
-    """The fork server with its first agent's connection; `connect` stands for an agent that comes after it."""
+    """The fork server with its first agent's connection; `connect` stands for an agent that comes after it.
 
-    def __init__(self, patience: float = 600) -> None:
+    `program` may stand in for the engine's own entry.
+    """
+
+    def __init__(self, patience: float = 600, program: tuple[str, ...] = ("-m", "tessera_engine")) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="zygote-")
         self.path = Path(self.folder.name) / "socket"
-        command = [sys.executable, "-m", "tessera_engine", "zygote", str(self.path), str(patience)]
+        command = [sys.executable, *program, "zygote", str(self.path), str(patience)]
         environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         self.connect()
@@ -81,7 +84,7 @@ class Zygote:
 class Attempt:
     """The ranks of one start of a run, and all they said."""
 
-    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1, **more: str) -> None:
         self.zygote, self.folder, self.world = zygote, folder, world
         self.messages: list[Message] = []
         self.exits: dict[int, Message] = {}
@@ -103,6 +106,7 @@ class Attempt:
                 **meet,
                 "TESSERA_SOCKET": path,
                 "TESSERA_ATTEMPT": attempt,
+                **more,
             }
             env = {name: str(value) for name, value in environment.items()}
             zygote.ask(do="spawn", rank=rank, env=env, spec=str(spec), stdout=str(folder / f"rank-{rank}.log"))

@@ -29,7 +29,11 @@ def test_a_rank_keeps_the_pairs_of_its_own_copy_and_deals_the_others_evenly() ->
     table = [0, 1, 2, 0, 3, 0, 4, 5]  # expert 0 on ranks 0, 1 and 2 of 4
     pairs = torch.tensor([0, 3, 0, 0, 1, 0, 0, 0])
     ways = [Dispatcher(6, table, 4, rank, None, Trace()) for rank in range(4)]
-    assert [[s for s in way.slot_of(pairs).tolist() if table[s] == 0] for way in ways[:3]] == [[0] * 6, [3] * 6, [5] * 6]
+    assert [[s for s in way.slot_of(pairs).tolist() if table[s] == 0] for way in ways[:3]] == [
+        [0] * 6,
+        [3] * 6,
+        [5] * 6,
+    ]
     assert sorted(s for s in ways[3].slot_of(pairs).tolist() if table[s] == 0) == [0, 0, 3, 3, 5, 5]
     assert ways[3].slot_of(pairs)[[1, 4]].tolist() == [4, 1]
     assert (ways[1].mine, ways[1].copies) == ([2, 0], {0: [0, 3, 5]})

@@ -98,6 +98,11 @@ def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attemp
         assert message["rank"] in (0, 2)
         counts = torch.frombuffer(bytearray(base64.b64decode(message["counts"]["b64"])), dtype=torch.int32)
         assert counts.view(message["counts"]["shape"]).sum(1).tolist() == [4 * 32 * 2] * len(message["layers"])
+    # Five layers with experts (MTP's among them), two pairs a token.
+    steps = attempt.of("step")
+    for step in range(1, STEPS + 1):
+        assert sum(m["expertPairs"] for m in steps if m["step"] == step) == 5 * 4 * 32 * 2
+    assert all(m["droppedPairs"] == 0 and 0 < m["spans"]["experts"] < m["seconds"] for m in steps)
     assert checkpoint.verify(last(folder)).layout["ep"] == 2
 
 
@@ -217,31 +222,33 @@ def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
 
 
 def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
-    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+    model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
-    draw = random.Random(2)
-    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 2})
-    attempt = Attempt(zygote, tmp_path, spec, 4)
-    moves = 0
-    while len(attempt.exits) < 4:
-        seen = attempt.steps()
-        attempt.until(lambda seen=seen: attempt.steps() > seen or attempt.of("done", 0))  # type: ignore[misc]
-        if attempt.of("done", 0):
-            break
-        if attempt.steps() >= 4:
-            attempt.command(id="k", do="relocate", placement=shuffled(draw))
-            attempt.kill(1)
-            break
-        attempt.command(id=str(attempt.steps()), do="relocate", placement=shuffled(draw))
-        moves += 1
-    attempt.wait()
-    assert moves >= 2 and any(m["bytes"] > 0 for m in attempt.of("moved"))
-    second = run(zygote, tmp_path, model, checkpoint={"every": 2})
-    assert second.of("log", 0)[0]["event"] == "resumed"
-    expected = losses(reference[1])
-    assert all(expected[step] == value for step, value in (losses(attempt) | losses(second)).items())
+    """A rank dies before the first exchange of a move, between two tensors of a layer, between two layers."""
+    draw, zygote = random.Random(2), Zygote(program=(str(Path(__file__).with_name("deadly.py")),))
+    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 1})
+    seen: dict[int, tuple[float, float]] = {}
+    # Two layers a rank, each six tensors: two weights with two moments. The first attempt's first move stays alive.
+    for number, last_words in enumerate(["1:13", "2:1", "0:4", "3:7", ""], 1):
+        more = {"TEST_KILL": last_words} if last_words else {}
+        attempt = Attempt(zygote, tmp_path, spec, 4, number, **more)
+        for steps in (0, 2)[: 2 if number == 1 else 1] if last_words else ():
+            attempt.until(lambda a=attempt, n=steps: a.rank_zero and a.steps() >= n)  # type: ignore[misc]
+            attempt.command(id=str(steps), do="relocate", placement=shuffled(draw))
+        codes = attempt.wait()
+        seen |= losses(attempt)
+        if last_words:
+            killed = attempt.exits[int(last_words[0])]
+            assert killed["signal"] == signal.SIGKILL, attempt.logs()
+            assert {m["code"] for m in attempt.of("fatal")} <= {"ENGINE_PEER_LOST"}, attempt.logs()
+            # No rank says that a move is done which another did not end.
+            assert [m["ok"] for m in attempt.of("ack")] == [True] * (number == 1)
+    zygote.end()
+    assert set(codes.values()) == {0}, attempt.logs()
+    assert seen == losses(reference[1])
     same_end(reference[0], tmp_path)
-    assert checkpoint.verify(last(tmp_path)).placement != checkpoint.verify(last(reference[0])).placement
+    tables = {layer: table for m in attempt.of("placement") for layer, table in m["layers"].items()}
+    assert tables == checkpoint.verify(last(tmp_path)).placement != checkpoint.verify(last(reference[0])).placement
 
 
 def shuffled(draw: random.Random) -> dict[str, list[int]]:

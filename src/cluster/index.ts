@@ -10,7 +10,7 @@ export {
 export { type Curve, curveSeconds, fitCurve, type Sample } from "./curve.ts";
 export { clusterFail } from "./errors.ts";
 export { parseCluster } from "./parse.ts";
-export { DEVICES, findDevice, presetCluster, presetGroup } from "./presets.ts";
+export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
 export {
   type CollectiveCurve,
   type DeviceProfile,
@@ -31,4 +31,5 @@ export {
   type Link,
   type MathFormat,
   type NodeGroup,
+  type PowerLimit,
 } from "./types.ts";

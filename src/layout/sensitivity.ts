@@ -21,11 +21,17 @@ const eachGroup = (cluster: Cluster, change: (group: NodeGroup) => NodeGroup): C
   groups: cluster.groups.map(change),
 });
 
+type Best = {
+  readonly layout: Layout;
+  readonly training: Training;
+  readonly time: { readonly seconds: number };
+};
+
 /** Searches again with one more node, more memory, and each kind of speed raised by a tenth. */
-export function whatIfs(
-  request: PlanRequest,
-  best: { readonly layout: Layout; readonly training: Training; readonly time: { readonly seconds: number } },
-): WhatIf[] {
+export const whatIfs = (request: PlanRequest, best: Best): WhatIf[] => [...eachWhatIf(request, best)];
+
+/** The same one by one, for callers that must answer something else between two searches. */
+export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf> {
   const { cluster } = request;
   const last = cluster.groups.length - 1;
   const group = cluster.groups[last] as NodeGroup;
@@ -101,7 +107,7 @@ export function whatIfs(
       })),
     },
   ];
-  return cases.map(({ change, label, cluster: richer, world }) => {
+  for (const { change, label, cluster: richer, world } of cases) {
     const result = runSearch({
       ...request,
       cluster: richer,
@@ -118,14 +124,14 @@ export function whatIfs(
     const better = found && found.time.seconds < same ? found : undefined;
     const seconds = better?.time.seconds ?? same;
     const chosen = better ?? best;
-    return {
+    yield {
       change,
       label,
       name: layoutName(chosen.layout, chosen.training.microBatch),
       seconds,
       gain: 1 - seconds / best.time.seconds,
     };
-  });
+  }
 }
 
 export const whatIfText = (what: WhatIf): Text => ({

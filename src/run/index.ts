@@ -2,12 +2,15 @@
 export { type ControllerFile, readControllerFile } from "./agent/link.ts";
 export { type AgentFile, endAgent } from "./agent/config.ts";
 export type { ZygoteCommand, ZygoteNote } from "./agent/zygote.ts";
+export { type BalanceSummary, summarizeBalance } from "./balancing/index.ts";
 export {
   askController,
   Controller,
   evenStages,
   listCheckpoints,
   lockedFolder,
+  readKinds,
+  readLastBalance,
   readLastStep,
   readTelemetry,
   type RunEnd,
@@ -21,6 +24,7 @@ export { engineEnv, enginePython, engineTool, engineZygote, ROOT } from "./engin
 export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";
 export {
   type Alarm,
+  type BalanceState,
   EMPTY,
   Journal,
   JOURNAL_FILE,
@@ -51,6 +55,7 @@ export {
 export type { Finding, Signal } from "./supervise/index.ts";
 export type { Watch } from "./watching.ts";
 export {
+  type BalanceMessage,
   decodeArray,
   encodeArray,
   encodeLine,

@@ -268,7 +268,7 @@ describe("search", () => {
 
   test("what cannot fit says by how much and what would help", () => {
     const result = plan(request(4, 1, "tessera"));
-    expect(!result.ok && result.error.code).toBe("PLAN_NO_ROOM");
+    expect(!result.ok && result.error.code).toBe("PLAN_NO_ROOM_HERE");
     if (!result.ok) expect(String(result.error.params["short"])).toMatch(/[GM]iB/);
   });
 

@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import type { Cluster, NodeGroup } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
@@ -51,7 +52,7 @@ export type Rejected = {
   readonly amount: number;
 };
 
-export type Illegal = { count: number; readonly example: Candidate; readonly detail: string };
+export type Illegal = { count: number; readonly example: Candidate; readonly detail: Text };
 
 export type SearchResult = {
   /** Fastest first. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { type ProcessId, processId, signalProcess } from "../processes.ts";
+import { type ProcessId, processId, processStat, signalProcess } from "../processes.ts";
 import { encodeLine, LineDecoder, toZygoteMessage, type ZygoteMessage } from "../wire/index.ts";
 
 /** How the zygote is started: the engine's by default, a test's own program otherwise. It gets its socket and its patience as arguments. */
@@ -24,8 +24,8 @@ export type ZygoteEvents = {
 
 /** Without an agent the zygote ends after this long. */
 const PATIENCE_SECONDS = 60;
-/** Longest wait for the word of a zygote that was ready before; then it is stuck, and another one is started. */
-const ANSWER_MS = 3000;
+/** One that was ready before answers when the ranks before are gone. If it is stopped or says nothing for so long, it is stuck. */
+const ANSWER_SECONDS = { stopped: 2, silent: 30 };
 const RETRY_MS = 20;
 const TAIL = 2000;
 
@@ -106,13 +106,16 @@ export class Zygote {
     socket.on("connect", () => {
       this.#socket = socket;
       const note = this.#note;
-      if (note?.ready) {
-        stuck = setTimeout(() => {
-          signalProcess(note, "SIGKILL");
-          this.#note = undefined;
-          socket.destroy();
-        }, ANSWER_MS);
-      }
+      if (!note?.ready) return;
+      const since = Date.now();
+      stuck = setInterval(() => {
+        const silent = (Date.now() - since) / 1000;
+        const stopped = processStat(note.pid)?.state === "T" && silent > ANSWER_SECONDS.stopped;
+        if (!stopped && silent < ANSWER_SECONDS.silent) return;
+        signalProcess(note, "SIGKILL");
+        this.#note = undefined;
+        socket.destroy();
+      }, 500);
     });
     socket.on("data", (chunk: Buffer) => {
       for (const value of decoder.push(chunk)) {
@@ -120,14 +123,14 @@ export class Zygote {
         if (!message) continue;
         if (message.kind === "ready") {
           this.#ready = true;
-          clearTimeout(stuck);
+          clearInterval(stuck);
           this.#noted({ ...processId(message.pid), ready: true });
         }
         this.#events.message(message);
       }
     });
     socket.on("close", () => {
-      clearTimeout(stuck);
+      clearInterval(stuck);
       this.#socket = undefined;
       if (this.#ready) this.#gone(null, "its connection closed");
       else nobody();

@@ -12,7 +12,7 @@ export type Costs = {
   /** Newest slopes, one a step and stage; and seconds of experts over rows, which is more than the slope. */
   readonly slopes: readonly number[];
   readonly ratios: readonly number[];
-  /** Newest bytes a second that the all-to-all has reached: what a move may hope for before the first one was seen. */
+  /** Newest bytes a second that the all-to-all has reached. The best of them is what a move can hope for before one was seen. */
   readonly exchanges: readonly number[];
   readonly move: { readonly bytesPerSecond: number; readonly fixedSeconds: number } | null;
 };
@@ -25,8 +25,9 @@ const SPREAD = 0.1;
 /** Exchanges of a routed row in one layer: to the expert and back, forward and backward. */
 const EXCHANGES = 4;
 
-/** Rows of every rank in a step, [world]; groups of a stage share the tokens evenly as far as is known. */
+/** Rows of every rank in a step, [world], as told or as the loads say; then groups of a stage share the tokens evenly. */
 export function rowsOfRanks(step: WholeStep, topology: ExpertTopology): Float64Array {
+  if (step.rows.every((n) => n >= 0)) return step.rows;
   const rows = new Float64Array(topology.world);
   const perStage = topology.world / topology.pp;
   for (let l = 0; l < step.loads.layers; l++) {
@@ -86,7 +87,7 @@ function slopeOf(rows: Float64Array, busy: Float64Array, from: number, to: numbe
 /** A finished move: what its busiest rank sent, and how long it took. */
 export function observeMove(costs: Costs, bytes: number, seconds: number): Costs {
   if (!(bytes > 0 && seconds > 0)) return costs;
-  const hoped = median(costs.exchanges) ?? 0;
+  const hoped = Math.max(0, ...costs.exchanges);
   // Faster than the all-to-all has shown: then that is the bandwidth. Slower: what is over is paid by every move.
   const move =
     hoped * seconds <= bytes
@@ -98,8 +99,8 @@ export function observeMove(costs: Costs, bytes: number, seconds: number): Costs
 /** Costs as numbers; nothing before the run has shown what a row costs and how fast bytes travel. */
 export function costOf(costs: Costs, topology: ExpertTopology): BalanceCost | undefined {
   const slope = median(costs.slopes) ?? median(costs.ratios);
-  const bytesPerSecond = costs.move?.bytesPerSecond ?? median(costs.exchanges);
-  if (slope === undefined || bytesPerSecond === undefined || !(slope > 0)) return undefined;
+  const bytesPerSecond = costs.move?.bytesPerSecond ?? Math.max(0, ...costs.exchanges);
+  if (slope === undefined || !(slope > 0 && bytesPerSecond > 0)) return undefined;
   return {
     secondsPerRow: slope,
     bytesPerExpert: topology.bytesPerExpert,

@@ -24,8 +24,8 @@ export class Gather {
     this.#topology = topology;
   }
 
-  /** Takes one message; the step that it completes, if it does. */
-  add(message: KnownMessage): WholeStep | undefined {
+  /** Takes one message, heard at `now`; the step that it completes, if it does. */
+  add(message: KnownMessage, now: number): WholeStep | undefined {
     switch (message.kind) {
       case "placement":
         for (const [layer, slots] of Object.entries(message.layers)) this.#slots.set(Number(layer), slots);
@@ -33,10 +33,10 @@ export class Gather {
         return undefined;
       case "load":
         this.#load(message);
-        return this.#whole(message.step);
+        return this.#whole(message.step, now);
       case "step":
         this.#part(message.step)?.steps.set(message.rank, message);
-        return this.#whole(message.step);
+        return this.#whole(message.step, now);
       default:
         return undefined;
     }
@@ -66,15 +66,15 @@ export class Gather {
     }
   }
 
-  #whole(step: number): WholeStep | undefined {
+  #whole(step: number, now: number): WholeStep | undefined {
     const part = this.#parts.get(step);
     if (part && this.#complete(part) && part.steps.size === this.#topology.world)
-      return this.#close(step, part);
+      return this.#close(step, part, now);
     // Others are further on already: the oldest has waited long enough.
     const oldest = Math.min(...this.#parts.keys());
     if (step - oldest <= PATIENCE) return undefined;
     const late = this.#parts.get(oldest) as Part;
-    if (this.#complete(late) && late.steps.has(0)) return this.#close(oldest, late);
+    if (this.#complete(late) && late.steps.has(0)) return this.#close(oldest, late, now);
     this.#parts.delete(oldest);
     return undefined;
   }
@@ -82,7 +82,7 @@ export class Gather {
   #complete = (part: Part): boolean =>
     this.#stages.size === this.#topology.pp && this.#slots.size > 0 && part.rows.size === this.#slots.size;
 
-  #close(step: number, part: Part): WholeStep | undefined {
+  #close(step: number, part: Part, now: number): WholeStep | undefined {
     for (const number of this.#parts.keys()) if (number <= step) this.#parts.delete(number);
     this.#done = step;
     const ids = [...part.rows.keys()].sort((a, b) => a - b);
@@ -104,12 +104,16 @@ export class Gather {
     return {
       step,
       seconds: number(part.steps.get(0)?.seconds),
+      t: part.steps.get(0)?.t ?? now,
+      heardAt: now,
       loads: loads.value,
       placement,
       stageOf: rows.map((row) => row.stage),
       busy: of((message) => span(message, "forwardBackward") - span(message, "allToAll")),
       exchange: of((message) => span(message, "allToAll")),
       experts: of((message) => span(message, "experts")),
+      rows: of((message) => message.expertPairs ?? Number.NaN),
+      dropped: part.steps.get(0)?.droppedPairs ?? Number.NaN,
       peakBytes: Math.max(0, ...peaks),
     };
   }

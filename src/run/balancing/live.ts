@@ -10,7 +10,7 @@ export type BalancingOptions = {
   readonly policy: BalancePolicy;
   readonly topology: ExpertTopology;
   readonly steps: number;
-  readonly journal: Journal;
+  readonly journal: Pick<Journal, "state" | "write">;
   /** Ranks' words on places and moves from before this controller's time (`placement`, `moved`, `ack`). */
   readonly told: readonly KnownMessage[];
   /** Keeps a digest beside the telemetry. */
@@ -31,7 +31,7 @@ export class Balancing {
     this.#gather = new Gather(topology);
     this.#state = startSteer(policy, topology, steps, journal.state);
     // A move that an earlier controller told may have been answered to it, and it died before it wrote so.
-    for (const message of told) this.#message(message, () => undefined);
+    for (const message of told) this.#message(message, 0, () => undefined);
   }
 
   /** A signal, in the order in which the supervisor passes them on. Throws only when the journal cannot be written. */
@@ -46,7 +46,7 @@ export class Balancing {
         this.#take({ kind: "idle" }, send);
         break;
       case "worker":
-        this.#message(signal.message, send);
+        this.#message(signal.message, signal.t, send);
         break;
       default:
         break;
@@ -59,7 +59,7 @@ export class Balancing {
     this.#placement = undefined;
   }
 
-  #message(message: KnownMessage, send: (command: WorkerCommand) => void): void {
+  #message(message: KnownMessage, now: number, send: (command: WorkerCommand) => void): void {
     if (message.attempt !== this.#state.attempt) return;
     if (message.kind === "ack") {
       const { id, step, ok, detail } = message;
@@ -69,7 +69,7 @@ export class Balancing {
       const { rank, step, bytes, seconds } = message;
       this.#take({ kind: "moved", rank, step, bytes, seconds }, send);
     } else {
-      const step = this.#gather.add(message);
+      const step = this.#gather.add(message, now);
       if (!step) return;
       this.#take({ kind: "step", step }, send);
       this.#digest(step);
@@ -104,6 +104,7 @@ export class Balancing {
       cv: column((one) => one.cv),
       entropy: column((one) => one.entropy),
       deadExperts: column((one) => one.deadExperts),
+      droppedRows: Number.isFinite(step.dropped) ? step.dropped : null,
       allToAllSeconds: Array.from(step.exchange, (seconds) =>
         Number.isFinite(seconds) ? round(seconds) : null,
       ),

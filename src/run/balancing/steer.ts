@@ -16,6 +16,8 @@ import type { BalancePolicy, ExpertTopology, SteerAct, SteerInput, WholeStep } f
 type Open = {
   readonly id: number;
   readonly since: number;
+  /** Seconds since 1970. */
+  readonly toldAt: number;
   readonly ack: { readonly step: number; readonly ok: boolean; readonly why: string | null } | null;
   readonly bytes: readonly number[];
   readonly seconds: number;
@@ -52,6 +54,11 @@ export type Steer = {
   readonly planned: Readonly<Record<number, number>>;
 };
 
+const UNMEASURED: Text = {
+  en: "no move: what a token costs is not known before ranks differ",
+  zh: "不搬動：進程負載相近，尚無法量得每詞元的成本",
+};
+
 /** Before any step a history says nothing about chance. */
 const LEAST_HISTORY = 8;
 
@@ -73,7 +80,7 @@ export function startSteer(
     costs: NO_COSTS,
     open:
       last && last.moved === null
-        ? { id: last.id, since: last.step, ack: null, bytes: [], seconds: 0, before: [] }
+        ? { id: last.id, since: last.step, toldAt: last.t, ack: null, bytes: [], seconds: 0, before: [] }
         : null,
     watching: null,
     lastId: run.balance.lastId,
@@ -142,15 +149,10 @@ function ended(
   return { do: "journal", event: { kind: "relocated", id, attempt: state.attempt, step: at, ...what } };
 }
 
-/** Ends the open move when all has been heard, or when nothing more will be. `now`: newest step known. */
+/** Ends the open move when all has been heard of it, or when two steps have come after it. `now`: newest step known. */
 function settle(state: Steer, acts: SteerAct[], now: number): Steer {
-  const { open, topology, policy } = state;
-  if (!open) return state;
-  if (!open.ack) {
-    if (now < open.since + Math.max(10, policy.every)) return state;
-    acts.push(ended(state, open.id, now, { ok: false, why: "not heard", seconds: 0, bytes: 0 }));
-    return { ...state, open: null };
-  }
+  const { open, topology } = state;
+  if (!open?.ack) return state;
   const { step: at, ok, why } = open.ack;
   if (ok && open.bytes.length < topology.world && now < at + 2) return state;
   const bytes = open.bytes.reduce((sum, n) => sum + n, 0);
@@ -165,6 +167,19 @@ function settle(state: Steer, acts: SteerAct[], now: number): Steer {
   };
 }
 
+/** Ends the open move when ranks have gone on for so long after it was told that they cannot have heard of it. */
+function giveUp(state: Steer, acts: SteerAct[], now: WholeStep): Steer {
+  const { open, policy } = state;
+  if (!open || open.ack) return state;
+  const long = now.step >= open.since + Math.max(10, policy.every) && now.t > open.toldAt + patience(now);
+  if (!long) return state;
+  acts.push(ended(state, open.id, now.step, { ok: false, why: "not heard", seconds: 0, bytes: 0 }));
+  return { ...state, open: null };
+}
+
+/** Seconds that a message or a command may be on its way. */
+const patience = (now: WholeStep): number => Math.max(5, 4 * now.seconds);
+
 function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
   const { policy, topology } = before;
   if (now.step <= (before.history.at(-1)?.step ?? 0)) return before;
@@ -173,17 +188,21 @@ function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
     history: [...before.history, now].slice(-policy.window),
     costs: observeStep(before.costs, now, topology),
   };
-  state = settle(state, acts, now.step);
+  state = giveUp(settle(state, acts, now.step), acts, now);
   state = watch(state, acts, now);
-  if (policy.mode === "off" || now.step % policy.every !== 0) return state;
+  if (policy.mode === "off" || now.step % policy.every !== 0 || now.step >= state.steps) return state;
   if (state.history.length < LEAST_HISTORY || state.open) return state;
+  // What is long past does not say where experts should stand now.
+  if (now.heardAt > now.t + patience(now)) return state;
   const guarded = guard(state.guard, state.history, topology, policy, () => plan(state, true));
   if (guarded.event) {
     acts.push({ do: "journal", event: { ...guarded.event, attempt: state.attempt, step: now.step } });
   }
   state = { ...state, guard: guarded.state };
-  const decision = guarded.plan ?? (state.watching ? undefined : plan(state, false));
-  return decision ? tell(state, acts, now, decision, guarded.plan ? "memory" : "time") : state;
+  if (state.watching && !guarded.plan) return state;
+  const decision = guarded.plan ?? plan(state, false);
+  if (!decision) return { ...state, line: UNMEASURED };
+  return tell(state, acts, now, decision, guarded.plan ? "memory" : "time");
 }
 
 /** Collects steps after a move and says what it brought. The first step after it pays for rebuilt tables: it belongs to the move. */
@@ -299,7 +318,7 @@ function tell(
   return {
     ...seen,
     lastId: id,
-    open: { id, since: now.step, ack: null, bytes: [], seconds: 0, before },
+    open: { id, since: now.step, toldAt: now.heardAt, ack: null, bytes: [], seconds: 0, before },
     planned: { ...state.planned, ...Object.fromEntries(moving.map((one) => [one.layer, one.after])) },
   };
 }

@@ -31,6 +31,9 @@ export type WholeStep = {
   readonly step: number;
   /** Seconds of the step on rank 0. */
   readonly seconds: number;
+  /** When rank 0 told it, by its clock, and when the controller heard the last of it, by its own; seconds since 1970. */
+  readonly t: number;
+  readonly heardAt: number;
   /** Tokens per expert of the whole global batch, and where experts stood in this step. */
   readonly loads: Loads;
   readonly placement: Placement;
@@ -40,6 +43,10 @@ export type WholeStep = {
   readonly busy: Float64Array;
   readonly exchange: Float64Array;
   readonly experts: Float64Array;
+  /** Rows that each rank's experts computed, as told. */
+  readonly rows: Float64Array;
+  /** Rows that were routed and not computed; NaN: not told. */
+  readonly dropped: number;
   /** Most memory that a rank has used so far; 0: not told. */
   readonly peakBytes: number;
 };

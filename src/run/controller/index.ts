@@ -3,11 +3,11 @@ export { askController } from "./ask.ts";
 export { listCheckpoints } from "./checkpoints.ts";
 export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
 export {
+  readKinds,
   readLastBalance,
   readLastStep,
   readTelemetry,
   Series,
   TELEMETRY_FILE,
-  type TelemetryRecord,
 } from "./series.ts";
 export { evenStages, type WorkerLayout, worldOfLayout } from "./spec.ts";

@@ -46,6 +46,8 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Expert of every slot, by layer; null: in order. */
+  readonly placement: Readonly<Record<string, readonly number[]>> | null;
   /** Bytes each rank will hold, and settings that would need less; checked against its device before anything is built. */
   readonly memory?: unknown;
 }): Record<string, unknown> {
@@ -80,7 +82,7 @@ export function workerSpec(ask: {
     telemetry: { enabled: true },
     memory: ask.memory ?? {},
     selfCheck: { parity: true },
-    placement: null,
+    placement: ask.placement,
     freeze: recipe.model.freeze,
   };
 }

@@ -10,12 +10,13 @@ import type { Phase, PhaseContext } from "../pipeline/index.ts";
 import type { Result } from "../../base/index.ts";
 import type { Watch } from "../watching.ts";
 import { number, type StepMessage, type WorkerMessage } from "../wire/index.ts";
+import type { Foreseen } from "../balancing/index.ts";
+import { foreseePlaces, openBalancing } from "./balance.ts";
 import { listCheckpoints } from "./checkpoints.ts";
 import type { Hub } from "./hub.ts";
 import { Series } from "./series.ts";
 import { type WorkerLayout, workerSpec, worldOfLayout } from "./spec.ts";
 import { Training } from "./train.ts";
-import { openBalancing } from "./balance.ts";
 
 export type TrainPhaseOptions = {
   readonly journal: Journal;
@@ -34,7 +35,7 @@ const JOIN_SECONDS = 300;
 
 /** The training phase: writes the worker's file, runs the supervisor to its end, and says which checkpoint came out. */
 export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
-  const specOf = (context: PhaseContext) => {
+  const specOf = (context: PhaseContext, placement: Foreseen["placement"] | null = null) => {
     const { plan, screen } = context.outputs;
     if (!plan || !screen) throw fail("RUN_NO_TRAINING_DATA");
     const { stages, pp, vpp } = plan.layout;
@@ -43,7 +44,8 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const why = `${stages.filter((layers) => layers.length > 0).length} stages with layers, pp x vpp = ${pp * vpp}`;
       throw fail("RUN_MODEL", { folder: context.recipe.model.base, why });
     }
-    return workerSpec({ ...context, layout: plan.layout, train: screen.train, memory: plan["memory"] });
+    const memory = plan["memory"];
+    return workerSpec({ ...context, layout: plan.layout, train: screen.train, placement, memory });
   };
   return {
     input: (context) => {
@@ -54,7 +56,12 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
     run: async (context) => {
       const { folder, recipe } = context;
       const where = paths(folder);
-      const spec = specOf(context);
+      const { plan, screen } = context.outputs;
+      const foreseen = plan && screen && foreseePlaces(context, plan.layout, screen.train);
+      if (foreseen && options.journal.state.balance.placed === null) {
+        options.journal.write({ kind: "placed", line: foreseen.line, layers: foreseen.layers });
+      }
+      const spec = specOf(context, foreseen?.placement);
       writeFileAtomic(where.worker, JSON.stringify(spec, null, 2));
       const world = worldOfLayout(spec["layout"] as WorkerLayout);
       const launcher = options.launcher(world);

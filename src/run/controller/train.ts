@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig } from "../agent/config.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
 import type { Balancing } from "../balancing/index.ts";
+import { torchFault } from "../engine/engine.ts";
 import type { Journal, Outcome, Verdict } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
@@ -256,9 +257,11 @@ export class Training {
     const instance = this.#heard.get(agent)?.instance ?? 0;
     this.#heard.set(agent, { t, instance });
     switch (message.kind) {
-      case "zygote":
-        this.#take({ t, kind: "zygote", agent });
+      case "zygote": {
+        const why = torchFault(message.torch);
+        this.#take(why === undefined ? { t, kind: "zygote", agent } : { t, kind: "startFailed", agent, why });
         break;
+      }
       case "zygote_lost":
         this.#take({ t, kind: "startFailed", agent, why: lastLines(message.text) });
         break;

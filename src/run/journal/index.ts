@@ -1,5 +1,5 @@
 /** The journal: what a run decided, on disk before it acts, and the state that it adds up to. */
-export type { BalanceDecision, BalanceState } from "./balance.ts";
+export type { BalanceState } from "./balance.ts";
 export {
   type Alarm,
   type BalanceCost,

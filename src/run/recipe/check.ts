@@ -7,12 +7,6 @@ export type Conflict = {
   readonly zh: string;
 };
 
-type Explicit = Exclude<Recipe["layout"], "auto">;
-
-/** Ranks of an explicit layout. */
-const worldOf = (layout: Explicit): number =>
-  layout.pp * layout.tp * layout.cp * layout.dpReplicate * layout.dpShard;
-
 /** Conflicts between keys of a recipe whose keys are each right; empty when it holds together. */
 export function conflicts(recipe: Recipe): Conflict[] {
   const found: Conflict[] = [];

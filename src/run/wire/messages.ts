@@ -26,9 +26,14 @@ export type StepMessage = Of<
     readonly learningRate: number;
     readonly tokens: number;
     readonly seconds: number;
+    /** Processor seconds of the rank's process since it began. */
+    readonly processorSeconds?: number;
     readonly cursor: number;
     readonly spans?: Readonly<Record<string, number>>;
     readonly memory?: Readonly<Record<string, number>>;
+    /** (token, expert) rows that this rank's experts computed, and those that no rank did. */
+    readonly expertPairs?: number;
+    readonly droppedPairs?: number;
     readonly dropped?: number;
   }
 >;
@@ -49,6 +54,8 @@ export type BalanceMessage = Of<
     readonly cv: readonly number[];
     readonly entropy: readonly number[];
     readonly deadExperts: readonly number[];
+    /** Rows that the router asked for and no expert computed: none, or something is broken. null: not told. */
+    readonly droppedRows: number | null;
     readonly allToAllSeconds: readonly (number | null)[];
     readonly line: Text | null;
   }

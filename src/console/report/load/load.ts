@@ -6,6 +6,7 @@ import { readSeries } from "../../../store/index.ts";
 import { fail } from "../errors.ts";
 import type { LineageNode, ReportInput } from "../types.ts";
 import { readAsked, recipeSource } from "./asked.ts";
+import { readBalance } from "./balance.ts";
 import { readFunnel, readLineage, readManifests } from "./data.ts";
 import { readEvaluation } from "./evaluation.ts";
 import { readEvents } from "./events.ts";
@@ -54,7 +55,7 @@ export function loadReportInput(runFolder: string, context: ReportContext): Repo
     funnel: readFunnel(manifests),
     memory: readMemory(plan, source),
     training: readTraining(source, told.marks, told.trainSeconds),
-    experts: readExperts(source, context.expertBound ?? null),
+    experts: readExperts(source, context.expertBound ?? null, readBalance(folder, state)),
     timeline: told.timeline,
     evaluation,
     lineage: [...readLineage(manifests), ...modelLineage(events, evaluation)],

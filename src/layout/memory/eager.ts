@@ -124,7 +124,10 @@ function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
   const mixing = 1 + (2 + n) * n + 2 * n + n * n + 2 * s.mixingRounds * n * n;
-  return s.tokens * (4 * mixing + s.activation * (n * s.hidden + s.hidden + 2 * n + n * n));
+  const kept = s.tokens * (4 * mixing + s.activation * (n * s.hidden + s.hidden + 2 * n + n * n));
+  // Scales, and the projection in float32 where the parameter is not.
+  const rows = 4 * (2 + n) * n;
+  return kept + rows + (s.activation === 4 ? 0 : rows * n * s.hidden);
 }
 
 /** One layer without recomputation. */

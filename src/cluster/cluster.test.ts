@@ -47,7 +47,7 @@ describe("collectives", () => {
   test("a ring gather inside one node costs its share at NVLink speed", () => {
     const link = wires().links[0] as Link;
     const seconds = collectiveSeconds(wires(), "allGather", 8e9, { size: 8, stride: 1 });
-    expect(seconds).toBeCloseTo(2e-5 + 3 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
+    expect(seconds).toBeCloseTo(2e-5 + 7 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
   });
 
   test("time grows with bytes, and no group costs nothing", () => {

@@ -69,6 +69,13 @@ beforeAll(() => {
       .flatMap(([layer, row]) => row.map((load, expert) => `${layer},${expert},${load}`))
       .join("\n"),
   );
+  // 32 samples of 8 tokens over 16 experts, top 2, and a table of 64 token ids.
+  const chosen = Array.from({ length: 32 * 8 }, (_, t) => [(t * 5) % 16, (t * 5 + 1 + (t % 3)) % 16]).flat();
+  write("scan.ndjson", JSON.stringify({ layer: 3, experts: 16, k: 2, length: 8, chosen }));
+  const ids = Array.from({ length: 32 }, (_, n) => Array.from({ length: 8 }, (_, i) => (n * 7 + i * 3) % 64));
+  write("tokens.ndjson", ids.map((sample) => JSON.stringify(sample)).join("\n"));
+  const table = Array.from({ length: 64 }, (_, id) => [id % 16, (id + 5) % 16]);
+  write("table.json", JSON.stringify({ experts: 16, layers: { "0": table } }));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

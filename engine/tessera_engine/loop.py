@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
+import os
 import resource
 import time
 from pathlib import Path
@@ -20,7 +22,8 @@ from tessera_engine.data import PackedData
 from tessera_engine.engine import Engine, NotFinite, StepResult
 from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
-from tessera_engine.mesh import build_mesh
+from tessera_engine.memory import check_memory
+from tessera_engine.mesh import build_mesh, device_here
 from tessera_engine.spec import Spec, read_config, slots_of
 from tessera_engine.telemetry import Telemetry
 
@@ -37,7 +40,12 @@ class Loop:
         batch = spec.batch
         self.data = PackedData(spec.data.get("path", ""), batch.sequence_length, batch.global_batch, spec.seed)
         self.data.check_vocabulary(config.vocab_size)
-        self.mesh = build_mesh(spec.layout)
+        device, needed = device_here(), spec.memory.get("needed")
+        if needed:
+            # Before the ranks meet, so that none has taken memory yet when another looks.
+            rank = int(os.environ.get("RANK", "0"))
+            check_memory(int(needed[rank]), device, rank, str(spec.memory.get("lighter", "")))
+        self.mesh = build_mesh(spec.layout, device)
         self.rank = dist.get_rank()
         cpu = dist.get_backend() == "gloo"
         world: Any = dist.group.WORLD
@@ -82,9 +90,10 @@ class Loop:
             return False
         path, manifest = found
         for layer, way in self.engine.dispatchers().items():
-            table = manifest.placement.get(str(layer))
-            if table is not None and len(table) == len(way.slots):
-                way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
+            # A table that this layout cannot have (other slots, other ranks) leaves the spec's in force.
+            if str(layer) in manifest.placement:
+                with contextlib.suppress(EngineError):
+                    way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
         state = self._state()
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")

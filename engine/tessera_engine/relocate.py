@@ -6,7 +6,9 @@ column chunks, so the extra memory is at most twice `CHUNK_BYTES` whatever the m
 all its tensors are in place. Training never sees the difference: sums are ordered by token and logical expert
 (dispatch.py, optim.py), so the run goes on with the same bits as one that never moved.
 
-A rank that dies during a move takes the run back to its last checkpoint, which knows experts by their logical numbers.
+A rank that dies during a move takes the run back to its last checkpoint, which knows experts by their logical numbers
+and the tables of its step. A placement with copies is a table like any other: a copy gets weights and moments of its
+expert, and is gone when its slot is given away.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch
 import torch.distributed as dist
 
 from tessera_engine import parallel
-from tessera_engine.agree import together
+from tessera_engine.agree import nothing, together
 from tessera_engine.dispatch import Dispatcher
 from tessera_engine.engine import Engine
 from tessera_engine.errors import EngineError
@@ -86,6 +88,8 @@ def move(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> Move
         way.place(wanted)
         layers.append(layer)
         changed += len(route.into)
+    # Whoever says that the move is done says it for all.
+    together(group, nothing)
     return Moved(total, changed, layers, time.perf_counter() - started)
 
 

@@ -135,6 +135,7 @@ class Spec:
     checkpoint: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict)
     self_check: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
     placement: dict[str, Any] | None = None
     freeze: tuple[str, ...] = ()
 
@@ -195,9 +196,7 @@ def stage_split(layout: Layout, layers: int) -> tuple[tuple[int, ...], ...]:
 
 def slots_of(placement: Any, layer: int, experts: int, slots: int, ep: int) -> list[int]:
     """Expert of every slot of one layer, checked: every expert somewhere, no two copies of one on a rank."""
-    table = (placement or {}).get(str(layer))
-    if table is None:
-        table = [slot % experts for slot in range(slots)] if slots != experts else list(range(experts))
+    table = (placement or {}).get(str(layer), [slot % experts for slot in range(slots)])
     each = slots // ep
     good = (
         slots % ep == 0

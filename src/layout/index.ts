@@ -1,6 +1,6 @@
 /** Which piece of the model lies on which rank: layouts, their memory and time, the search for the best, and exports. Pure. */
 export { layoutFail } from "./errors.ts";
-export { type FallbackPlan, fallbacks } from "./fallback.ts";
+export { eachFallback, type FallbackPlan, fallbacks } from "./fallback.ts";
 export {
   BF16_MIXED,
   evenStages,
@@ -13,6 +13,7 @@ export {
   type Recompute,
   type RecomputeRegion,
   type Schedule,
+  SCHEDULES,
   SINGLE,
   stageRank,
   stageRanks,
@@ -54,11 +55,13 @@ export {
   modelFacts,
   rejectedRows,
   type RejectedRow,
+  type SearchResult,
   TERM_NAMES,
 } from "./search/index.ts";
-export { type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
+export { eachWhatIf, type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
 export {
   type Breakdown,
+  engineTraits,
   MEGATRON_TRAITS,
   type Mfu,
   STEP_TERMS,
@@ -69,5 +72,6 @@ export {
   type Traits,
   traitsFor,
 } from "./time/index.ts";
-export { estimate, type Estimate, type EstimateCase, readCase } from "./estimate.ts";
+export { type EstimateCase, readCase } from "./case.ts";
+export { estimate, type Estimate, plainMemory } from "./estimate.ts";
 export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

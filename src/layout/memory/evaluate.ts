@@ -1,6 +1,7 @@
 /** Memory of every rank of a layout. */
 import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
+import { gathered } from "./gather.ts";
 import {
   MEGATRON_2026,
   type MegatronStack,
@@ -8,10 +9,11 @@ import {
   padVocabulary,
   scopeOf,
   standing,
-  stageParts,
+  stageNeeds,
 } from "./megatron.ts";
-import { stageNeed } from "./parts.ts";
+import type { StageNeed } from "./parts.ts";
 import { finish, hostActivations, peakOf } from "./peak.ts";
+import type { Scope } from "./saved.ts";
 import { lastStage } from "./shards.ts";
 import { evenStateBytes, rankElements } from "./states.ts";
 import { tesseraRank, tesseraStage } from "./tessera.ts";
@@ -59,11 +61,14 @@ type Classes = {
 
 function megatronClasses(model: Model, layout: Layout, training: Training, options: MemoryOptions): Classes {
   const ranks = stageRanks(layout);
+  const stack = options.stack ?? MEGATRON_2026;
+  const scope = scopeOf(model, layout, training, options.load ?? 1);
+  const setting: Setting = { stack, scope, needs: stageNeeds(model, layout, training, scope, stack) };
   const list = Array.from({ length: layout.pp }, (_, ppRank) => ({
     first: ppRank * ranks,
     count: ranks,
     ppRank,
-    memory: megatronRank(model, layout, training, ppRank, options),
+    memory: megatronRank(model, layout, training, ppRank, setting, options.framework ?? 0),
   }));
   return { list, members: list.map(({ first }) => [[first, first + ranks]]) };
 }
@@ -100,22 +105,25 @@ function worstOf(classes: readonly RankClass[]): number {
   return worst;
 }
 
+/** What the ranks of one layout share. */
+type Setting = {
+  readonly stack: MegatronStack;
+  readonly scope: Scope;
+  readonly needs: readonly StageNeed[];
+};
+
 function megatronRank(
   model: Model,
   layout: Layout,
   training: Training,
   ppRank: number,
-  options: MemoryOptions,
+  { stack, scope, needs }: Setting,
+  framework: number,
 ): RankMemory {
-  const stack = options.stack ?? MEGATRON_2026;
-  const scope = scopeOf(model, layout, training, options.load ?? 1);
   const count = rankElements(model, layout, training, ppRank, padVocabulary(stack, layout.tp));
   const states = evenStateBytes(count, layout, training);
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
-  const needs = new Map(
-    stages.map((stage) => [stage, stageNeed(stageParts(model, layout, training, stage, scope, stack))]),
-  );
   const named = (backward: boolean) => namedGradients(layout, scope, ppRank, backward);
   const peak = peakOf(moments, stages, needs, named);
   const holdsHead = stageRank(layout, lastStage(layout)) === ppRank;
@@ -125,11 +133,11 @@ function megatronRank(
     gradients: states.gradients,
     optimizer: states.optimizer,
     activations: peak.kept - peak.loss + peak.extra.activations,
-    unshard: 0,
+    unshard: gathered(model, layout, training, ppRank),
     communication: named(peak.moment.backward),
     loss: peak.loss + peak.extra.loss,
     workspace: fixed + peak.extra.workspace,
   };
   const host = states.host + hostActivations(peak.moment, stages, needs);
-  return finish(bytes, host, peak.moment, options.framework ?? 0);
+  return finish(bytes, host, peak.moment, framework);
 }

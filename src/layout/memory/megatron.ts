@@ -8,8 +8,8 @@
  */
 import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import type { Layout, Recompute, Training } from "../layout.ts";
-import { memo } from "./memo.ts";
-import type { Part, Saved } from "./parts.ts";
+import { identity, memo } from "./memo.ts";
+import { type Part, type Saved, stageNeed, type StageNeed } from "./parts.ts";
 import { layerSaved, routedTokens, type Scope } from "./saved.ts";
 import {
   lastStage,
@@ -217,7 +217,33 @@ export function partKey(s: Scope, recompute: Recompute, layout: Layout): string 
   return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
 }
 
-export function stageParts(
+const needsOf = memo<Layout["stages"], StageNeed[]>();
+
+/** What one micro-batch needs in every virtual stage; computed once for a split that several layouts of a search share. */
+export function stageNeeds(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  s: Scope,
+  stack: MegatronStack,
+): StageNeed[] {
+  const make = () =>
+    layout.stages.map((_, stage) => stageNeed(stageParts(model, layout, training, stage, s, stack)));
+  if (layout.stageRecompute) return make();
+  const { recompute } = layout;
+  const layers = recompute.kind === "full" ? recompute.layers : "";
+  const key = `${identity(model)}/${training.mtp}/${stackKey(stack)}/${layers}/${partKey(s, recompute, layout)}`;
+  return needsOf(layout.stages, key, make);
+}
+
+const stackKeys = new WeakMap<MegatronStack, string>();
+function stackKey(stack: MegatronStack): string {
+  const key = stackKeys.get(stack) ?? Object.values(stack).join();
+  stackKeys.set(stack, key);
+  return key;
+}
+
+function stageParts(
   model: Model,
   layout: Layout,
   training: Training,
@@ -253,8 +279,15 @@ const shapesOf = memo<readonly Weight[], ReadonlyMap<string, number>>();
 
 /** Distinct shapes of linear layers on one rank, with their elements: their gradients' placeholders. */
 function placeholders(groups: RankWeights, layout: Layout, training: Training, stack: MegatronStack): number {
-  const all = new Map<string, number>();
   const key = `${layout.tp}/${layout.etp}/${stack.linearPlaceholders}/${stack.groupedPlaceholders}`;
+  const elements = placeholderElements(groups, key, () => distinctShapes(groups, key, layout, stack));
+  return elements * (training.precision.activations === "float32" ? 4 : 2);
+}
+
+const placeholderElements = memo<RankWeights, number>();
+
+function distinctShapes(groups: RankWeights, key: string, layout: Layout, stack: MegatronStack): number {
+  const all = new Map<string, number>();
   for (const { weights } of groups) {
     const shapes = shapesOf(weights, key, () => {
       const own = new Map<string, number>();
@@ -269,7 +302,7 @@ function placeholders(groups: RankWeights, layout: Layout, training: Training, s
   }
   let elements = 0;
   for (const size of all.values()) elements += size;
-  return elements * (training.precision.activations === "float32" ? 4 : 2);
+  return elements;
 }
 
 function expertPlaceholders(body: LayerBody, layout: Layout): number {

@@ -15,3 +15,16 @@ export function memo<K extends object, T>(): (on: K, key: string, make: () => T)
     return value;
   };
 }
+
+const numbers = new WeakMap<object, number>();
+let next = 0;
+
+/** A number of its own for every object, to stand for it in a key. */
+export function identity(of: object): number {
+  let found = numbers.get(of);
+  if (found === undefined) {
+    found = next++;
+    numbers.set(of, found);
+  }
+  return found;
+}

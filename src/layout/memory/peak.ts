@@ -15,22 +15,24 @@ export type Peak = {
 export function peakOf(
   moments: readonly Moment[],
   stages: readonly number[],
-  needs: ReadonlyMap<number, StageNeed>,
+  needs: readonly StageNeed[],
   named: (backward: boolean) => number,
 ): Peak {
   let best: Peak | undefined;
   let most = Number.NEGATIVE_INFINITY;
+  const own = stages.map((stage) => needs[stage] as StageNeed);
+  const names = [named(false), named(true)] as const;
   for (const moment of moments) {
     let kept = 0;
     let loss = 0;
-    moment.live.forEach((count, i) => {
-      const need = needs.get(stages[i] as number) as StageNeed;
-      kept += count * need.kept;
-      loss += count * need.loss;
-    });
-    const need = needs.get(moment.stage) as StageNeed;
-    const extra = moment.backward ? need.backward : need.forward;
-    const total = kept + extra.total + named(moment.backward);
+    const { live, backward } = moment;
+    for (let i = 0; i < own.length; i++) {
+      kept += (live[i] as number) * (own[i] as StageNeed).kept;
+      loss += (live[i] as number) * (own[i] as StageNeed).loss;
+    }
+    const need = needs[moment.stage] as StageNeed;
+    const extra = backward ? need.backward : need.forward;
+    const total = kept + extra.total + names[backward ? 1 : 0];
     if (total > most) {
       most = total;
       best = { moment, kept, loss, extra };
@@ -42,10 +44,10 @@ export function peakOf(
 export function hostActivations(
   moment: Moment,
   stages: readonly number[],
-  needs: ReadonlyMap<number, StageNeed>,
+  needs: readonly StageNeed[],
 ): number {
   return moment.live.reduce(
-    (sum, count, i) => sum + count * (needs.get(stages[i] as number) as StageNeed).host,
+    (sum, count, i) => sum + count * (needs[stages[i] as number] as StageNeed).host,
     0,
   );
 }

@@ -13,6 +13,7 @@ import {
   type Weight,
 } from "../../model/index.ts";
 import { type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
+import { identity, memo } from "./memo.ts";
 
 /** Rows [from, to) of n that shard `index` of `count` holds under torch.chunk. */
 export function chunkRange(n: number, count: number, index: number): [number, number] {
@@ -65,8 +66,19 @@ export function layersOfStage(
   return stage === lastStage(layout) && training.mtp ? [...own, ...model.mtp] : own;
 }
 
-/** Everything that pipeline rank `ppRank` holds. */
+/** Everything that pipeline rank `ppRank` holds. A search asks it of one stage split under many layouts, so splits are remembered. */
 export function rankWeights(model: Model, layout: Layout, training: Training, ppRank: number): RankWeights {
+  const last = stageRank(layout, lastStage(layout));
+  const key = `${identity(model)}/${layout.pp}/${last}/${training.mtp}`;
+  const ranks = perSplit(layout.stages, key, () =>
+    Array.from({ length: layout.pp }, (_, rank) => weightsOf(model, layout, training, rank)),
+  );
+  return ranks[ppRank] as RankWeights;
+}
+
+const perSplit = memo<Layout["stages"], RankWeights[]>();
+
+function weightsOf(model: Model, layout: Layout, training: Training, ppRank: number): RankWeights {
   const bodies = new Map<LayerBody, number>();
   const out: { weights: readonly Weight[]; times: number }[] = [];
   layout.stages.forEach((_, stage) => {

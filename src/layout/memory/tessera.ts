@@ -8,13 +8,13 @@
 import { elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import { type Layout, microBatches, type Training } from "../layout.ts";
 import { finish, peakOf } from "./peak.ts";
-import { type Part, stageNeed } from "./parts.ts";
+import { type Part, stageNeed, type StageNeed } from "./parts.ts";
 import { partKey, scopeOf } from "./megatron.ts";
 import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
-import { eagerAngles, eagerHead, eagerJoin, eagerLayer, inOrder } from "./eager.ts";
+import { eagerAngles, eagerHead, eagerJoin, eagerLayer } from "./eager.ts";
 import type { Bytes, RankMemory } from "./types.ts";
 
 const SHARD_BYTES = 4;
@@ -119,11 +119,9 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
   const key = partKey(scope, recompute, layout);
   const full = recompute.kind === "full";
-  const own = layout.stages[stage]?.length ?? 0;
-  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }, i) => {
-    const part = partOfBody(body, key, () => eagerLayer(body, scope, full));
-    return i === 0 || i >= own ? inOrder(part, scope, full) : part;
-  });
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
+    partOfBody(body, key, () => eagerLayer(body, scope, full)),
+  );
   const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
     const joined = parts.splice(parts.length - modules.length);
@@ -143,9 +141,8 @@ export function tesseraStage(model: Model, layout: Layout, training: Training, p
   const scope = scopeOf(model, layout, training, load);
   const all = rankMoments(layout.schedule, layout.pp, layout.vpp, microBatches(layout, training));
   const { stages, moments } = all[ppRank] as (typeof all)[number];
-  const needs = new Map(
-    stages.map((stage) => [stage, stageNeed(eagerParts(model, layout, training, stage, scope))] as const),
-  );
+  const needs: StageNeed[] = [];
+  for (const stage of stages) needs[stage] = stageNeed(eagerParts(model, layout, training, stage, scope));
   const peak = peakOf(moments, stages, needs, () => 0);
   const micros = microBatches(layout, training);
   const received =
@@ -223,8 +220,18 @@ export function tesseraRank(
   return finish(bytes, 0, peak.moment, framework);
 }
 
-/** Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine. */
-export function savedForBackward(model: Model, layout: Layout, training: Training, stage: number): number {
-  const scope = scopeOf(model, layout, training, 1);
+/**
+ * Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine.
+ *
+ * @param load pairs that the rank's experts compute for each one it sends; 1 when balanced
+ */
+export function savedForBackward(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  stage: number,
+  load = 1,
+): number {
+  const scope = scopeOf(model, layout, training, load);
   return stageNeed(eagerParts(model, layout, training, stage, scope)).kept;
 }

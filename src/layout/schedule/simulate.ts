@@ -1,4 +1,4 @@
-import { type Order, PASS, passKind, passMicro, passStage } from "./orders.ts";
+import { type Order, packPass, PASS, passKind, passMicro, passStage } from "./orders.ts";
 
 /** Seconds of one micro-batch through each virtual stage. */
 export type StageCosts = {
@@ -165,39 +165,53 @@ export function pairSeconds(costs: StageCosts, forwardStage: number, backwardSta
 }
 
 /**
- * Seconds of a long step from short ones: after a transient every schedule repeats itself with a fixed period, so time is linear
- * in the number of micro-batches (max-plus systems, Baccelli et al. 1992). The transient has no useful bound when stages are very
- * uneven, so four short steps must grow alike; otherwise the long step is simulated as it is.
+ * A long step from a short one, exactly. A step is a max-plus system: once every pass of a window that holds all of its
+ * dependencies ends a fixed time after the same pass one period earlier, so does every later one, and the drain with them
+ * (Baccelli et al. 1992). The window is checked pass by pass on two short steps that differ by one period; where it does not
+ * repeat (very uneven stages take long to settle), or the schedule has no steady state (GPipe), the step is simulated whole.
  */
 export function simulateLong(
   orderOf: (micros: number) => Order,
   costs: StageCosts,
   micros: number,
   pp: number,
-  cap: number = 6 * pp,
 ): Simulation {
   const step = pp * Math.max(1, Math.ceil(8 / pp));
-  // Same remainder as the real count, so that interleaved groups stay whole.
-  const long = micros - Math.ceil(Math.max(0, micros - Math.max(cap, 5 * step)) / step) * step;
-  if (long >= micros || long - 3 * step < 2 * pp) return simulate(orderOf(micros), costs);
-  const [b, a, ...earlier] = [0, 1, 2, 3].map((back) => simulate(orderOf(long - back * step), costs)) as [
-    Simulation,
-    Simulation,
-    Simulation,
-    Simulation,
-  ];
-  const steady = [b, a, ...earlier].map(({ seconds }) => seconds);
-  const growths = [0, 1, 2].map((i) => (steady[i] as number) - (steady[i + 1] as number));
-  if (growths.some((growth) => Math.abs(growth - (growths[0] as number)) > 1e-9 * b.seconds)) {
-    return simulate(orderOf(micros), costs);
-  }
-  const periods = (micros - long) / step;
-  const grow = (x: number, y: number) => y + (y - x) * periods;
-  const each = (x: Float64Array, y: Float64Array) => y.map((value, i) => grow(x[i] as number, value));
+  // The same remainder as the real count, so that interleaved groups stay whole.
+  const short = micros - Math.ceil((micros - 8 * pp - step) / step) * step;
+  if (micros <= short + 2 * step) return simulate(orderOf(micros), costs);
+  const before = orderOf(short);
+  if (before.schedule === "gpipe") return simulate(orderOf(micros), costs);
+  const after = orderOf(short + step);
+  const a = simulate(before, costs, true);
+  const b = simulate(after, costs, true);
+  // In flight and in the drain are at most 2 pp micro-batches each; one period more closes the window.
+  if (!repeats(before, a, after, b, short - 4 * pp - step)) return simulate(orderOf(micros), costs);
+  const periods = (micros - short) / step;
+  const grow = (x: number, y: number) => x + (y - x) * periods;
+  const each = (x: Float64Array, y: Float64Array) => x.map((value, i) => grow(value, y[i] as number));
   return {
     seconds: grow(a.seconds, b.seconds),
     busy: each(a.busy, b.busy),
     sending: each(a.sending, b.sending),
     idle: each(a.idle, b.idle),
   };
+}
+
+/** Whether all passes from micro-batch `from` on end later by one and the same time when the step is one period longer. */
+function repeats(before: Order, a: Simulation, after: Order, b: Simulation, from: number): boolean {
+  const period = b.seconds - a.seconds;
+  const shift = packPass(0, 0, after.micros - before.micros);
+  for (let rank = 0; rank < before.pp; rank++) {
+    const first = before.starts[rank] as number;
+    let at = (before.starts[rank + 1] as number) - 1;
+    let later = (after.starts[rank + 1] as number) - 1;
+    for (; at >= first; at--, later--) {
+      const word = before.passes[at] as number;
+      if (passMicro(word) < from) break;
+      const late = ((b.end as Float64Array)[later] as number) - ((a.end as Float64Array)[at] as number);
+      if (after.passes[later] !== word + shift || Math.abs(late - period) > 1e-12 * b.seconds) return false;
+    }
+  }
+  return true;
 }

@@ -162,7 +162,7 @@ export function rejectedRows(result: SearchResult): RejectedRow[] {
     rows.push({
       name: layoutName(example.layout, example.microBatch),
       constraint,
-      text: { en: `${name.en}: ${detail}`, zh: `${name.zh}：${detail}` },
+      text: { en: `${name.en}: ${detail.en}`, zh: `${name.zh}：${detail.zh}` },
     });
   }
   return rows;
@@ -200,8 +200,8 @@ export function groupRejected(result: SearchResult): RejectedGroup[] {
       count,
       closest: { layout: example.layout, microBatch: example.microBatch },
       text: {
-        en: `${count} x ${name.en}; such as ${layoutName(example.layout, example.microBatch)}: ${detail}`,
-        zh: `${count} 個：${name.zh}；例如 ${layoutName(example.layout, example.microBatch)}：${detail}`,
+        en: `${count} x ${name.en}; such as ${layoutName(example.layout, example.microBatch)}: ${detail.en}`,
+        zh: `${count} 個：${name.zh}；例如 ${layoutName(example.layout, example.microBatch)}：${detail.zh}`,
       },
     };
   });

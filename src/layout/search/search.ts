@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import type { Cluster, NodeGroup } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
@@ -51,7 +52,7 @@ export type Rejected = {
   readonly amount: number;
 };
 
-export type Illegal = { count: number; readonly example: Candidate; readonly detail: string };
+export type Illegal = { count: number; readonly example: Candidate; readonly detail: Text };
 
 export type SearchResult = {
   /** Fastest first. */
@@ -99,11 +100,13 @@ export function search(request: SearchRequest): SearchResult {
     const { quick } = of(candidate.microBatch);
     const bytes = quick.bytes(candidate.layout);
     if (bytes > largest) {
-      rejected.push({ ...candidate, constraint: "memory", amount: bytes - largest });
+      const { layout, microBatch } = candidate;
+      rejected.push({ layout, microBatch, constraint: "memory", amount: bytes - largest });
       short(candidate.layout, candidate.microBatch, bytes - largest);
     } else {
       const bound = quick.seconds(candidate.layout);
-      open.push({ ...candidate, bound, guess: quick.guess(candidate.layout, bound) });
+      const { layout, microBatch } = candidate;
+      open.push({ layout, microBatch, bound, guess: quick.guess(layout, bound) });
     }
   }
   // Likely winners first, so that their times discard the rest by bound alone.
@@ -113,18 +116,23 @@ export function search(request: SearchRequest): SearchResult {
   let simulated = 0;
   let leftBound = Number.POSITIVE_INFINITY;
   for (const candidate of open) {
-    const { time } = of(candidate.microBatch);
-    const chosen = { ...training, microBatch: candidate.microBatch };
+    const { layout, microBatch } = candidate;
     if (simulated >= request.simulate || (request.prune !== false && candidate.bound > best)) {
       leftBound = Math.min(leftBound, candidate.bound);
-      rejected.push({ ...candidate, constraint: "slower", amount: candidate.bound });
+      rejected.push({ layout, microBatch, constraint: "slower", amount: candidate.bound });
       continue;
     }
-    const homes = stageHomes(cluster, candidate.layout);
+    const { time } = of(microBatch);
+    const homes = stageHomes(cluster, layout);
     const tried = room.tryLayout(candidate, time, homes);
     if (!tried.fitted) {
-      rejected.push({ ...candidate, constraint: tried.host ? "hostMemory" : "memory", amount: tried.short });
-      short(candidate.layout, candidate.microBatch, tried.short);
+      rejected.push({
+        layout,
+        microBatch,
+        constraint: tried.host ? "hostMemory" : "memory",
+        amount: tried.short,
+      });
+      short(layout, microBatch, tried.short);
       continue;
     }
     const { fitted } = tried;
@@ -133,7 +141,7 @@ export function search(request: SearchRequest): SearchResult {
     best = Math.min(best, step.seconds);
     found.push({
       layout: fitted.layout,
-      training: chosen,
+      training: { ...training, microBatch },
       time: step,
       memory: fitted.memory,
       free: fitted.free,
@@ -254,13 +262,46 @@ export function* splits(time: TimeModel, layout: Layout, homes: readonly StageHo
     yield evenStages(time.stages.model.layers.length, 1);
     return;
   }
-  const balanced = balancedStages(time, layout, homes);
-  if (balanced) yield balanced;
-  const even = evenStages(time.stages.model.layers.length, count);
-  if (!balanced || even.some((stage, i) => stage.length !== balanced[i]?.length)) yield even;
+  const byTime = balancedStages(time, layout, homes);
+  if (byTime) yield byTime;
+  const even = intern(evenStages(time.stages.model.layers.length, count));
+  if (!byTime || even.some((stage, i) => stage.length !== byTime[i]?.length)) yield even;
 }
 
+/** Splits by their counts, so that equal splits are one array and what is remembered of one holds for all. */
+const interned = new Map<string, number[][]>();
+function intern(split: number[][]): number[][] {
+  const key = split.map((layers) => layers.length).join();
+  const known = interned.get(key) ?? split;
+  interned.set(key, known);
+  return known;
+}
+
+const balanced = new WeakMap<TimeModel, Map<string, number[][] | undefined>>();
+
+/** Layers over stages by time; what does not change a layer's time shares one answer (and its identity) within a search. */
 export function balancedStages(
+  time: TimeModel,
+  layout: Layout,
+  homes: readonly StageHome[],
+  most?: (stage: number) => number,
+): number[][] | undefined {
+  if (most) return balance(time, layout, homes, most);
+  let known = balanced.get(time);
+  if (!known) {
+    known = new Map();
+    balanced.set(time, known);
+  }
+  const l = layout;
+  const key = `${l.pp}/${l.vpp}/${l.schedule}/${l.tp}/${l.cp}/${l.ep}/${l.etp}/${l.dpShard}/${l.dpReplicate}/${l.sequenceParallel}/${l.contextParallel}/${l.recompute.kind === "full"}`;
+  if (!known.has(key)) {
+    const split = balance(time, layout, homes);
+    known.set(key, split && intern(split));
+  }
+  return known.get(key);
+}
+
+function balance(
   time: TimeModel,
   layout: Layout,
   homes: readonly StageHome[],

@@ -19,6 +19,10 @@ export type Constraints = {
   readonly recompute?: readonly Recompute[];
   /** Shares of optimizer state on the host; [0] forbids swapping. */
   readonly optimizerOffload?: readonly number[];
+  /** Slots of each ep rank for experts and copies. */
+  readonly slotsPerRank?: number;
+  /** The same as slots beyond a rank's share of the experts; capped at one slot an expert, more would be no use. */
+  readonly spareSlots?: number;
 };
 
 /** A point of the search: a layout whose stages are still an even placeholder, and the micro-batch it runs. */
@@ -77,6 +81,7 @@ export function* candidates(
   const etps = c.etp ?? [1];
   const offloads = c.optimizerOffload ?? (own ? [0] : [0, 1]);
   const micros = c.microBatch ?? [1, 2, 4];
+  const trainings = micros.map((microBatch) => ({ ...training, microBatch }));
   const zeros = c.zero ?? (own ? ([3] as const) : ([1] as const));
   for (const pp of c.pp ?? divisors(world).filter((d) => d <= Math.min(facts.layers, 64))) {
     for (const tp of tps) {
@@ -97,7 +102,7 @@ export function* candidates(
                   ...(own ? [] : partial(Math.ceil(facts.layers / (pp * vpp)))),
                   { kind: "full" as const },
                 ];
-                for (const microBatch of micros) {
+                for (const chosen of trainings) {
                   for (const recompute of recomputes) {
                     for (const optimizer of offloads) {
                       for (const zero of zeros) {
@@ -113,12 +118,15 @@ export function* candidates(
                           etp,
                           sequenceParallel: tp > 1,
                           zero,
+                          // Our engine keeps the weights of a pipeline stage gathered for the step.
+                          reshardAfterForward: !own || pp === 1,
                           schedule,
                           stages,
                           recompute,
                           offload: { optimizer, activations: [] },
+                          ...slotsOf(c, facts.experts, ep),
                         };
-                        const chosen = { ...training, microBatch };
+                        const { microBatch } = chosen;
                         const problem = degreeProblem(facts, layout, chosen, c.engine);
                         if (problem) illegal?.({ layout, microBatch }, problem);
                         else yield { layout, microBatch };
@@ -133,6 +141,12 @@ export function* candidates(
       }
     }
   }
+}
+
+function slotsOf(c: Constraints, experts: number, ep: number): Pick<Layout, "slotsPerRank"> {
+  if (experts === 0) return {};
+  if (c.slotsPerRank !== undefined) return { slotsPerRank: c.slotsPerRank };
+  return c.spareSlots ? { slotsPerRank: Math.min(experts, experts / ep + c.spareSlots) } : {};
 }
 
 /** Schedules with their virtual stages for a pipeline depth. */

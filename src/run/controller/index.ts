@@ -1,6 +1,6 @@
 /** The controller of a run: owns its folder, its agents and its journal. */
 export { askController } from "./ask.ts";
-export { listCheckpoints, prune } from "./checkpoints.ts";
+export { listCheckpoints } from "./checkpoints.ts";
 export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
 export {
   readKinds,
@@ -9,6 +9,5 @@ export {
   readTelemetry,
   Series,
   TELEMETRY_FILE,
-  type TelemetryRecord,
 } from "./series.ts";
 export { evenStages, type WorkerLayout, worldOfLayout } from "./spec.ts";

@@ -27,17 +27,24 @@ export type TelemetryRecord = WorkerMessage & {
   readonly seq: number;
 };
 
+/** So many ranks' steps are kept at every step; of more, each rank's are kept in turn. */
+const RANKS_A_STEP = 64;
+
 /**
- * What ranks measured, as it came: one file of JSON lines in `series/`. Not fsynced, because a lost line costs a point of a curve and a
- * slow disk must not cost a step; agents send again what was not acknowledged, and numbers already there are skipped.
+ * What ranks measured, as it came: one file of JSON lines in `series/`, from which every curve is read. Not fsynced, because a lost
+ * line costs a point of a curve and a slow disk must not cost a step; agents send again what was not acknowledged, and numbers already
+ * there are skipped. Its size a step does not grow with the world: beyond 64 ranks each tells its own steps only every so often, except
+ * rank 0, which speaks for the run.
  */
 export class Series {
   readonly #fd: number;
+  readonly #stride: number;
   readonly #seen = new Map<string, number>();
   /** Messages that could not be written: the disk is full. */
   lost = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, world: number) {
+    this.#stride = Math.ceil(world / RANKS_A_STEP);
     mkdirSync(folder, { recursive: true });
     const path = join(folder, TELEMETRY_FILE);
     const good = existsSync(path) ? this.#scan(readFileSync(path)) : 0;
@@ -50,6 +57,8 @@ export class Series {
     const source = `${agent}/${instance}`;
     if (seq <= (this.#seen.get(source) ?? 0)) return false;
     this.#seen.set(source, seq);
+    const { kind, rank, step } = message;
+    if (kind === "step" && rank !== 0 && (rank + step) % this.#stride !== 0) return true;
     try {
       writeSync(this.#fd, encodeLine({ ...message, agent, instance, seq } satisfies TelemetryRecord));
     } catch {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig } from "../agent/config.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
 import type { Balancing } from "../balancing/index.ts";
+import { torchFault } from "../engine/engine.ts";
 import type { Journal, Outcome, Verdict } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
@@ -246,8 +247,9 @@ export class Training {
   #left(agent: string, instance: number): void {
     // Its process is gone: lost at once. Else the connection broke, and it has some time to come back.
     if (this.#options.launcher.alive(this.#options.folder, agent) === false) {
+      this.#away.delete(agent);
       this.#take({ t: seconds(), kind: "agentLost", agent, instance, why: "its process is gone" });
-    } else this.#away.set(agent, { since: seconds(), instance });
+    } else if (!this.#away.has(agent)) this.#away.set(agent, { since: seconds(), instance });
   }
 
   #onAgent(agent: string, message: AgentMessage): void {
@@ -255,9 +257,11 @@ export class Training {
     const instance = this.#heard.get(agent)?.instance ?? 0;
     this.#heard.set(agent, { t, instance });
     switch (message.kind) {
-      case "zygote":
-        this.#take({ t, kind: "zygote", agent });
+      case "zygote": {
+        const why = torchFault(message.torch);
+        this.#take(why === undefined ? { t, kind: "zygote", agent } : { t, kind: "startFailed", agent, why });
         break;
+      }
       case "zygote_lost":
         this.#take({ t, kind: "startFailed", agent, why: lastLines(message.text) });
         break;
@@ -328,6 +332,7 @@ export class Training {
     for (const { agent, state, instance } of this.#state.nodes) {
       const silent = t - (this.#heard.get(agent)?.t ?? t);
       const away = this.#away.get(agent);
+      if (away) this.#left(agent, away.instance);
       const limit = away ? Math.min(silenceSeconds, 5) : silenceSeconds;
       if (state === "joined" && silent > limit) {
         this.#away.delete(agent);
@@ -345,9 +350,9 @@ export class Training {
   /** Waits until no agent is left, and ends one that does not hear: when we are through, nothing of the run works on. */
   async #gone(): Promise<void> {
     const { folder, goal, launcher } = this.#options;
-    const left = () => goal.nodes.filter(({ agent }) => launcher.alive(folder, agent));
+    const left = () => goal.nodes.filter(({ agent }) => launcher.remains(folder, agent));
     for (const end = seconds() + QUIT_SECONDS; left().length > 0 && seconds() < end; ) await sleep(5);
-    for (const { agent } of left()) launcher.kill(folder, agent);
+    for (const { agent } of left()) launcher.clear(folder, agent);
   }
 
   /** Ends every agent, also those that have not joined. */
@@ -355,7 +360,7 @@ export class Training {
     const { folder, hub, launcher } = this.#options;
     for (const { agent } of this.#options.goal.nodes) {
       if (hub.has(agent)) hub.send(agent, { kind: "quit" });
-      else launcher.kill(folder, agent);
+      else launcher.clear(folder, agent);
     }
   }
 }

@@ -1,5 +1,5 @@
 /** The journal: what a run decided, on disk before it acts, and the state that it adds up to. */
-export type { BalanceDecision, BalanceState } from "./balance.ts";
+export type { BalanceState } from "./balance.ts";
 export {
   type Alarm,
   type BalanceCost,
@@ -16,10 +16,7 @@ export {
 } from "./events.ts";
 export { Journal, JOURNAL_FILE, readJournal } from "./journal.ts";
 export {
-  type AgentRecord,
   EMPTY,
-  type Incident,
-  type PhaseState,
   reduce,
   replay,
   type RunState,

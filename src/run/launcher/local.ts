@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, openSync, readFileSync, closeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { AGENT_DOUBLE, type AgentConfig, type AgentFile } from "../agent/config.ts";
+import { AGENT_DOUBLE, type AgentConfig, endAgent, readAgentFile } from "../agent/config.ts";
 import { paths } from "../paths.ts";
-import { isAlive, processId, type ProcessId } from "../processes.ts";
+import { endGroup, isAlive, processId, type ProcessId } from "../processes.ts";
 import type { Launcher } from "./launcher.ts";
 
 const MAIN = join(import.meta.dirname, "..", "agent", "main.ts");
@@ -13,7 +13,7 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
   // An agent takes a moment until it has noted itself: those started here are known from the first.
   const started = new Map<string, ProcessId>();
   const known = (folder: string, agent: string): ProcessId[] =>
-    [started.get(agent), agentFile(folder, agent)].filter((one) => one !== undefined).filter(isAlive);
+    [started.get(agent), readAgentFile(folder, agent)].filter((one) => one !== undefined).filter(isAlive);
   return {
     nodes,
     start(config: AgentConfig, onExit) {
@@ -35,22 +35,16 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
     },
     alive: (folder, agent) => known(folder, agent).length > 0,
     kill(folder, agent) {
-      for (const { pid } of known(folder, agent)) {
-        try {
-          process.kill(-pid, "SIGKILL");
-        } catch {
-          // It ended by itself in the meantime.
-        }
-      }
+      for (const leader of known(folder, agent)) endGroup(leader);
+    },
+    clear(folder, agent) {
+      const file = readAgentFile(folder, agent);
+      for (const leader of known(folder, agent)) endGroup(leader);
+      if (file) endAgent(file);
+    },
+    remains(folder, agent) {
+      const zygote = readAgentFile(folder, agent)?.zygote;
+      return known(folder, agent).length > 0 || (zygote ? isAlive(zygote) : false);
     },
   };
-}
-
-/** What the agent noted about itself; nothing before its first note. */
-function agentFile(folder: string, agent: string): AgentFile | undefined {
-  try {
-    return JSON.parse(readFileSync(paths(folder).agentFile(agent), "utf8")) as AgentFile;
-  } catch {
-    return undefined;
-  }
 }

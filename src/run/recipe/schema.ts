@@ -100,4 +100,3 @@ export const recipeSchema = z.strictObject({
 
 /** A recipe with every default filled in. */
 export type Recipe = z.output<typeof recipeSchema>;
-export type RecipeStage = Recipe["stages"][number];

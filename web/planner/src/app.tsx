@@ -39,7 +39,13 @@ export function App({ lang, theme }: Props) {
       failure.value = undefined;
       looked.value = undefined;
       const { layout, training } = answer.plan;
-      winner.current = { layout, microBatch: training.microBatch };
+      const near = { layout, microBatch: training.microBatch };
+      // The first drag should not pay for reading the model and for compiling the planner.
+      if (winner.current === undefined) {
+        const warm = { id: 0, mode: "drag", warm: true, winner: near, controls: controls.value } as const;
+        workers.current?.quick.postMessage(warm satisfies Ask);
+      }
+      winner.current = near;
       if (answer.full) extras.value = {};
       stale.value = !answer.full;
     } else if (answer.kind === "failed") {
@@ -67,6 +73,8 @@ export function App({ lang, theme }: Props) {
     const another = "config" in change || "engine" in change || "model" in change;
     if (near && !another) {
       send("quick", { mode: "drag", winner: near });
+      const stop = { id: asked.current, mode: "stop", controls: controls.value } as const;
+      workers.current?.whole.postMessage(stop satisfies Ask);
       rest.current = setTimeout(settle, REST_MS);
     } else settle();
   };

@@ -4,13 +4,7 @@ import type { Export } from "./protocol.ts";
 import { word } from "./words.ts";
 
 /** Settings of other stacks, one tab each; arrow keys walk the tabs. */
-export function Exports({
-  exports,
-  lang,
-}: {
-  exports: Readonly<Record<string, Export>>;
-  lang: Lang;
-}) {
+export function Exports({ exports, lang }: { exports: Readonly<Record<string, Export>>; lang: Lang }) {
   const names = Object.keys(exports);
   const [at, setAt] = useState(names[0] as string);
   const [copied, setCopied] = useState(false);

@@ -18,13 +18,16 @@ export type Winner = { readonly layout: Layout; readonly microBatch: number };
  * - `drag`: answer within a frame or two, near the last winner;
  * - `full`: the whole space, then what nodes lost or a little more of anything would change;
  * - `look`: one layout of the list in detail;
- * - `why`: rejected layouts whose name holds the words.
+ * - `why`: rejected layouts whose name holds the words;
+ * - `stop`: something newer is under way, let go of what is left to answer.
  */
 export type Question =
-  | { readonly mode: "drag"; readonly winner: Winner }
+  /** `warm`: only get ready, answer nothing. */
+  | { readonly mode: "drag"; readonly winner: Winner; readonly warm?: boolean }
   | { readonly mode: "full" }
   | { readonly mode: "look"; readonly look: Winner }
-  | { readonly mode: "why"; readonly words: string };
+  | { readonly mode: "why"; readonly words: string }
+  | { readonly mode: "stop" };
 export type Ask = { readonly id: number; readonly controls: Controls } & Question;
 
 /** [pipeline rank, start, end, 0 forward 1 backward 2 weight, chunk, micro-batch] */

@@ -17,7 +17,7 @@ import {
   type StepTime,
   TimeModel,
   type Training,
-  traitsFor,
+  engineTraits,
 } from "../../../src/layout/index.ts";
 import { importModel, type Model } from "../../../src/model/index.ts";
 import type { Bar, View } from "./protocol.ts";
@@ -104,7 +104,7 @@ export function requestOf(c: Controls): PlanRequest {
 /** One layout in pictures: memory of every rank, time, and the passes of the first rounds. */
 export function viewOf(request: PlanRequest, layout: Layout, training: Training): View {
   const { model, cluster, constraints } = request;
-  const traits = { ...traitsFor(training), ...request.traits };
+  const traits = engineTraits(constraints.engine, training, request.traits);
   const step = new TimeModel(model, cluster, training, traits).step(layout);
   const { costs: _costs, ...time } = step;
   const homes = stageHomes(cluster, layout);

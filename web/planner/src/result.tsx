@@ -1,4 +1,11 @@
-import { formatBytes, formatCount, formatSeconds, type Lang, say, type Text } from "../../../src/base/index.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  type Lang,
+  say,
+  type Text,
+} from "../../../src/base/index.ts";
 import {
   type FallbackPlan,
   type Plan,
@@ -135,7 +142,7 @@ function Hero({ plan, view, looking, full, ms, lang, look }: Props) {
       </div>
       <div class="chips">
         {view.name.split(" ").map((part) => (
-          <span key={part} class="chip">
+          <span key={part} class="chip" title={meaning(part, view, lang)}>
             {part}
           </span>
         ))}
@@ -150,6 +157,29 @@ function Hero({ plan, view, looking, full, ms, lang, look }: Props) {
       </div>
     </section>
   );
+}
+
+const CHIPS: readonly (readonly [RegExp, Text])[] = [
+  [/^PP/, { en: "pipeline stages", zh: "流水線階段" }],
+  [/^VPP/, { en: "virtual stages on each pipeline rank", zh: "每個流水線進程的虛擬階段" }],
+  [/^TP/, { en: "ranks that share each matrix (tensor parallel)", zh: "共用矩陣的進程數（張量並行）" }],
+  [/^CP/, { en: "ranks that share a sequence (context parallel)", zh: "共用一條序列的進程數（上下文並行）" }],
+  [/^EP/, { en: "ranks that share the experts", zh: "分擔專家的進程數" }],
+  [/^ETP/, { en: "ranks that share each expert's matrices", zh: "共用專家矩陣的進程數" }],
+  [/^DP/, { en: "data ranks, over which states are sharded", zh: "資料並行，狀態在其間切分" }],
+  [
+    /^ZeRO/,
+    { en: "what data ranks shard: 1 states, 2 gradients, 3 weights", zh: "切分：1 狀態、2 梯度、3 權重" },
+  ],
+  [/^MB/, { en: "sequences of a micro-batch", zh: "微批次的序列數" }],
+  [/^swap/, { en: "optimizer state waits on the host", zh: "優化器狀態存於主機" }],
+];
+
+function meaning(part: string, { layout }: View, lang: Lang): string {
+  const { recompute } = layout;
+  if (part.startsWith("recompute") && recompute.kind === "selective") return recompute.regions.join(", ");
+  const found = CHIPS.find(([pattern]) => pattern.test(part));
+  return found ? say(found[1], lang) : part;
 }
 
 /** The layouts that come next, each with a door to its pictures, and the ones left out by constraint. */

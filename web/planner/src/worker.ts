@@ -1,8 +1,9 @@
 import { say, TesseraError } from "../../../src/base/index.ts";
 import {
   type Constraints,
+  eachFallback,
+  eachWhatIf,
   exportPlan,
-  fallbacks,
   plan,
   planFrom,
   type PlanRequest,
@@ -10,7 +11,6 @@ import {
   rejectedRows,
   runSearch,
   TARGETS,
-  whatIfs,
 } from "../../../src/layout/index.ts";
 import type { Answer, Ask, Failure, Winner } from "./protocol.ts";
 import { requestOf, viewOf } from "./request.ts";
@@ -29,6 +29,7 @@ const breathe = () => new Promise<void>((done) => setTimeout(done, 0));
 self.onmessage = (event: MessageEvent<Ask>) => {
   const ask = event.data;
   latest = Math.max(latest, ask.id);
+  if (ask.mode === "stop") return;
   // Newer questions overtake: a moving slider asks faster than it is answered.
   setTimeout(() => {
     if (ask.id < latest && ask.mode !== "why") return;
@@ -39,7 +40,7 @@ self.onmessage = (event: MessageEvent<Ask>) => {
   }, 0);
 };
 
-async function answer(ask: Ask): Promise<void> {
+async function answer(ask: Exclude<Ask, { mode: "stop" }>): Promise<void> {
   const { id } = ask;
   if (ask.mode === "why") {
     const words = ask.words.toLowerCase().split(/\s+/).filter(Boolean);
@@ -59,6 +60,7 @@ async function answer(ask: Ask): Promise<void> {
   if (ask.mode === "drag") {
     const found = near(request, ask.winner);
     const view = viewOf(request, found.layout, found.training);
+    if (ask.warm) return;
     post({ id, kind: "plan", full: false, ms: performance.now() - began, plan: found, view });
     return;
   }
@@ -70,12 +72,26 @@ async function answer(ask: Ask): Promise<void> {
   const view = viewOf(request, found.layout, found.training);
   post({ id, kind: "plan", full: true, ms: performance.now() - began, plan: found, view });
   post({ id, kind: "exports", exports: exportsOf(found) });
-  await breathe();
-  if (id < latest) return;
-  post({ id, kind: "fallbacks", fallbacks: fallbacks(request, found, 8) });
-  await breathe();
-  if (id < latest) return;
-  post({ id, kind: "whatIfs", whatIfs: whatIfs({ ...request, simulate: 12 }, found) });
+  const rest = { ...request, simulate: 12 };
+  await collect(id, eachFallback(request, found, 8), (list) => ({ id, kind: "fallbacks", fallbacks: list }));
+  await collect(id, eachWhatIf(rest, found), (list) => ({ id, kind: "whatIfs", whatIfs: list }));
+}
+
+/** One result after another, each shown as it comes, until something newer is asked. */
+async function collect<T>(
+  id: number,
+  each: Generator<T>,
+  say: (list: readonly T[]) => Answer,
+): Promise<void> {
+  const list: T[] = [];
+  for (;;) {
+    await breathe();
+    if (id < latest) return;
+    const next = each.next();
+    if (next.done) return;
+    list.push(next.value);
+    post(say([...list]));
+  }
 }
 
 /** The best of the last winner's family; when none of it fits, the best of the most frugal family. */
@@ -92,7 +108,7 @@ function near(request: PlanRequest, winner: Winner) {
     optimizerOffload: asked.optimizerOffload ?? [offload.optimizer],
     schedules: schedule === "1f1b" ? ["1f1b", "interleaved1f1b"] : ["1f1b", schedule],
   };
-  const quick = { ...request, simulate: 6, alternatives: 8 };
+  const quick = { ...request, simulate: 6, alternatives: 8, advise: false };
   const first = plan({ ...quick, constraints: { ...asked, ...family } });
   if (first.ok) return first.value;
   const frugal = plan({

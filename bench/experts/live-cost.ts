@@ -12,9 +12,9 @@ import {
   type KnownMessage,
   known,
   reduce,
-  type WorkerCommand,
   type WorkerMessage,
 } from "../../src/run/index.ts";
+import type { WorkerCommand } from "../../src/run/wire/index.ts";
 import { machine, option, verdict } from "./shared.ts";
 
 const layers = Number(option("layers") ?? 61);

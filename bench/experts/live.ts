@@ -1,13 +1,13 @@
 /**
- * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts; what the
- * forecast said against what came; and a run that is in balance, where nothing may move.
+ * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts, and what
+ * the forecast said against what came. Once balanced, nothing may move any more.
  *
- *   node bench/experts/live.ts [--pairs 2] [--steps 60] [--skew 1] [--experts 16] [--width 512] [--hidden 128]
+ *   node bench/experts/live.ts [--pairs 2] [--steps 64] [--skew 1] [--experts 16] [--width 512] [--hidden 128] [--folder DIR]
  *
- * Routing is real in all of them. Prints the machine and its load: ranks share the cores with whatever else runs.
+ * Routing is real in all of them. With `--folder` runs are kept, and one that is done is not run again. Prints the machine and its load: ranks share the cores with whatever else runs.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -18,6 +18,7 @@ import {
   enginePython,
   engineZygote,
   type JournalEvent,
+  type LoadedRecipe,
   loadRecipe,
   localLauncher,
   listCheckpoints,
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     hidden: { type: "string", default: "128" },
     ranks: { type: "string", default: "2" },
     rows: { type: "string", default: "4" },
+    folder: { type: "string" },
   },
 });
 
@@ -66,10 +68,16 @@ async function run(folder: string, name: string, mode: string): Promise<Seen> {
   const loaded = loadRecipe(join(folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
   const place = join(folder, "runs", name);
+  const done = readJournal(place).some((event) => event.kind === "ended" && event.outcome === "done");
+  if (!done) await train(place, name, loaded.value);
+  return read(place);
+}
+
+async function train(place: string, name: string, loaded: LoadedRecipe): Promise<void> {
   const end = await Controller.open({
     folder: place,
     id: name,
-    loaded: loaded.value,
+    loaded,
     version: "bench",
     phases: {},
     launcher: (world) => localLauncher([{ agent: "0", ranks: world }]),
@@ -79,6 +87,9 @@ async function run(folder: string, name: string, mode: string): Promise<Seen> {
     onProgress: () => undefined,
   }).run();
   if (end.error) throw end.error;
+}
+
+function read(place: string): Seen {
   const steps = readTelemetry(paths(place).series).filter((one) => one.kind === "step" && one.rank === 0);
   const last = listCheckpoints(paths(place).checkpoints).at(-1);
   const losses = steps.map((one) => [one.step, one["loss"], one["gradNorm"]]);
@@ -120,12 +131,12 @@ function makeModel(folder: string, skew: string): void {
   if (made.status !== 0) throw new Error(made.stderr);
 }
 
-const folder = mkdtempSync(join(tmpdir(), "tessera-live-"));
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), "tessera-live-"));
 try {
   console.log(
     `${cpus().length} cores (${cpus()[0]?.model ?? "?"}), load ${loadavg()[0]?.toFixed(1)}, ${values.ranks} ranks`,
   );
-  makeModel(folder, values.skew);
+  if (!existsSync(join(folder, "train.safetensors"))) makeModel(folder, values.skew);
   const off: number[] = [];
   const on: number[] = [];
   const offUsed: number[] = [];
@@ -150,6 +161,16 @@ try {
         );
       if (event.kind === "balanceGain") report(event, balanced.events);
     }
+    const saved = median(
+      without.slowest.slice(first).map((used, i) => used - (balanced.slowest[first + i] as number)),
+    );
+    const acts = balanced.events.flatMap((event) =>
+      event.kind === "balance" && event.action === "act" ? [event.forecast.savedSecondsPerStep] : [],
+    );
+    const said = acts.reduce((sum, one) => sum + one, 0);
+    console.log(
+      `  ${acts.length} moves; forecast ${(said * 1000).toFixed(1)} ms a step, same steps of the run without: ${(saved * 1000).toFixed(1)} ms of the slowest rank (${((saved / said - 1) * 100).toFixed(0)} %)`,
+    );
     console.log(
       `pair ${pair}: off ${(1000 * (off.at(-1) as number)).toFixed(1)} ms, on ${(1000 * (on.at(-1) as number)).toFixed(1)} ms a step; slowest rank's processor time ${(1000 * (offUsed.at(-1) as number)).toFixed(1)}, ${(1000 * (onUsed.at(-1) as number)).toFixed(1)} ms`,
     );
@@ -158,7 +179,7 @@ try {
     `speed-up ${(median(off) / median(on)).toFixed(3)} by the clock, ${(median(offUsed) / median(onUsed)).toFixed(3)} by the slowest rank's processor time (medians of ${values.pairs} pairs); losses, norms, weights and optimizer bit-identical in ${same} of ${values.pairs}`,
   );
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  if (!values.folder) rmSync(folder, { recursive: true, force: true });
 }
 
 function report(gain: Extract<JournalEvent, { kind: "balanceGain" }>, events: readonly JournalEvent[]): void {

@@ -23,7 +23,9 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "tokens of a sequence": "每條序列的詞元數",
   "global batch in sequences": "全域批次的序列數",
   "whose rules hold": "依哪個引擎的規則",
-  "weights and states": "權重與狀態的格式",
+  "weights, states and products": "權重、狀態與矩陣乘法的格式",
+  "rejected layouts whose name holds these words, with what bound them":
+    "名稱含這些字的落選佈局，以及限制它們的是什麼",
   "format of matrix products": "矩陣乘法的格式",
   "do not train multi-token-prediction modules": "不訓練多詞元預測模組",
   "tokens of the most loaded expert rank over the mean": "最忙專家進程的詞元數與平均值之比",

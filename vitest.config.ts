@@ -12,8 +12,6 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
-          // Whole processes race with what else the machine does; one that fails twice is broken.
-          retry: 1,
         },
       },
     ],

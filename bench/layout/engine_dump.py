@@ -1,8 +1,9 @@
 """What the ranks of our engine really hold: reads cases as JSON from stdin, writes one JSON document to stdout.
 
 A case is {"config": {...config.json...}, "spec": {...worker spec without model...}}. Every rank is a forked process over
-gloo. For each rank: bytes by category after two steps, the blocks of every tensor, and (without a pipeline) the bytes
-that the forward pass of one micro-batch leaves for its backward pass.
+gloo. For each rank: bytes by category after two steps, the blocks of every tensor, and for each of its stages the bytes
+that the forward pass of one micro-batch leaves for its backward pass, in the step as the schedule runs it. A case with
+"steps" only trains that many steps and tells their seconds.
 """
 
 from __future__ import annotations
@@ -36,43 +37,55 @@ def rows(engine: Engine, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Kept:
-    """Counts distinct storages that autograd keeps. Parameters and what existed before do not count."""
+    """Counts distinct storages that autograd keeps of each stage's forward of one micro-batch, in a real step.
 
-    def __init__(self, engine: Engine, detail: bool) -> None:
-        self.engine, self.detail = engine, detail
+    Parameters (gathered ones too) and what existed before do not count. The first micro-batch of every stage counts.
+    """
+
+    def __init__(self, engine: Engine, detail: bool, *inputs: torch.Tensor) -> None:
+        self.engine, self.detail, self.rows = engine, detail, []
         self.bytes: dict[int, int] = {}
-        self.rows: list[list[Any]] = []
-        self.hold: list[torch.Tensor] = []
+        # (token, choice) pairs of that micro-batch: computed by this rank's experts, and sent by its router.
+        self.pairs: dict[int, tuple[int, int]] = {}
+        kept = [*inputs, *(b for stage in engine.stages for b in stage.buffers()), *engine.family._masks.values()]
+        self.known = {t.untyped_storage().data_ptr() for t in kept}
+        for number, stage in enumerate(engine.stages):
+            self.wrap(number, stage)
 
-    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Called for every saved tensor."""
-        base = tensor._base if tensor._base is not None else tensor
-        if isinstance(base, torch.nn.Parameter) or isinstance(tensor, torch.nn.Parameter):
-            return tensor
-        storage = tensor.untyped_storage()
-        at = storage.data_ptr()
-        if at not in self.known and at not in self.bytes:
-            self.bytes[at] = storage.nbytes()
-            self.hold.append(tensor)
-            if self.detail:
-                self.rows.append([list(tensor.shape), str(tensor.dtype), storage.nbytes(), where()])
-        return tensor
+    def wrap(self, number: int, stage: Any) -> None:
+        """Lets the stage's next forward be watched."""
+        inner = stage.forward
 
-    def measure(self, ids: torch.Tensor, labels: torch.Tensor) -> int:
-        """Bytes kept by one forward of the (only) stage."""
-        stage: Any = self.engine.stages[0]
-        trace = self.engine.trace
-        trace.targets = trace.mtp_targets = trace.rows = trace.tokens = 1.0
-        trace.length = ids.shape[1]
-        self.known = {t.untyped_storage().data_ptr() for t in (ids, labels, *stage.buffers())}
-        self.known |= {m.untyped_storage().data_ptr() for m in self.engine.family._masks.values()}
-        with torch.autograd.graph.saved_tensors_hooks(self.pack, lambda t: t):
-            loss = stage(ids, input_ids=ids, labels=labels).sum()
-        unsharded = {p.untyped_storage().data_ptr() for p in stage.parameters()}
-        total = sum(n for at, n in self.bytes.items() if at not in unsharded)
-        loss.backward()
-        self.engine._forget()
-        return total
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if number in self.bytes:
+                return inner(*args, **kwargs)
+            found: dict[int, int] = {}
+            # Held until they are counted, or a freed storage's address could come again.
+            hold: list[torch.Tensor] = []
+
+            def pack(tensor: torch.Tensor) -> torch.Tensor:
+                base = tensor._base if tensor._base is not None else tensor
+                if isinstance(base, torch.nn.Parameter) or isinstance(tensor, torch.nn.Parameter):
+                    return tensor
+                storage = tensor.untyped_storage()
+                at = storage.data_ptr()
+                if at not in self.known and at not in found:
+                    found[at] = storage.nbytes()
+                    hold.append(tensor)
+                    if self.detail:
+                        self.rows.append([list(tensor.shape), str(tensor.dtype), storage.nbytes(), where()])
+                return tensor
+
+            trace = self.engine.trace
+            before = trace.computed, trace.routed
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+                out = inner(*args, **kwargs)
+            self.pairs[number] = trace.computed - before[0], trace.routed - before[1]
+            gathered = {p.untyped_storage().data_ptr() for p in stage.parameters()}
+            self.bytes[number] = sum(n for at, n in found.items() if at not in gathered)
+            return out
+
+        stage.forward = forward
 
 
 def where() -> str:
@@ -91,18 +104,20 @@ def task(case: dict[str, Any]) -> dict[str, Any]:
     spec = Spec.of({**case["spec"], "model": {"config": "none"}})
     engine = Engine.build(spec, config=config)
     ids, labels = rows(engine, int(case["config"]["vocab_size"]))
+    if steps := case.get("steps"):
+        return {"seconds": [engine.train_step(ids, labels).seconds for _ in range(steps)]}
     for _ in range(2):
         result = engine.train_step(ids, labels)
     blocks = {
         name: [[list(block.offsets), list(block.sizes)] for block in piece.blocks]
         for name, (_, piece) in engine.pieces().items()
     }
-    found: dict[str, Any] = {"memory": result.memory, "blocks": blocks}
-    if spec.layout.pp == 1:
-        kept = Kept(engine, bool(case.get("detail")))
-        micro = spec.batch.micro_batch
-        found["saved"] = kept.measure(ids[:micro], labels[:micro])
-        found["rows"] = kept.rows
+    kept = Kept(engine, bool(case.get("detail")), ids, labels)
+    engine.backward(ids, labels)
+    engine._forget()
+    found: dict[str, Any] = {"memory": result.memory, "blocks": blocks, "rows": kept.rows}
+    stages = [s for s in range(spec.layout.pp * spec.layout.vpp) if s % spec.layout.pp == engine.mesh.pp_rank]
+    found["saved"] = {stage: [kept.bytes[i], *kept.pairs[i]] for i, stage in enumerate(stages)}
     return found
 
 

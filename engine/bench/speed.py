@@ -1,15 +1,20 @@
-"""Tokens per second against a plain torch loop: `python engine/bench/speed.py [--steps 6]`.
+"""Tokens per second and peak memory against a plain torch loop: `python engine/bench/speed.py [--steps 6]`.
 
-Both train the same DeepSeek-V4 class (6.4 M parameters, all attention kinds) on the same rows: the loop in one process
-with two threads, the engine on PP2 x EP2, four ranks of one thread. The class has no MTP layer and no indexer
-objective, so both are off. CPU seconds stand beside the wall clock, for machines that are not idle.
+Both train the same DeepSeek-V4 class (6.4 M parameters, all attention kinds) on the same rows with the same optimizer:
+the loop in one process with two threads, the engine on ranks of one thread, in several layouts. The class has no MTP
+layer and no indexer objective, so both are off. CPU seconds stand beside the wall clock, for machines that are not
+idle, and rounds alternate, so what slows the machine slows both. Memory is the growth of resident memory over what a
+process held before it built its model.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,53 +46,85 @@ def rows(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, labels
 
 
-def plain(steps: int) -> tuple[float, float]:
-    """Wall and CPU seconds per step of the obvious loop."""
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "data parallel 2": {"replicate": 2, "layout": {"reshardAfterForward": False}},
+    "FSDP2": {"shard": 2, "layout": {"reshardAfterForward": False}},
+    "PP2": {"pp": 2, "layout": {"stages": [[0, 1, 2], [3, 4, 5]]}},
+    "PP2 x EP2": {"pp": 2, "ep": 2, "shard": 2, "layout": {"stages": [[0, 1, 2], [3, 4, 5]]}},
+}
+Figures = tuple[float, float, float]
+
+
+def measured(step: Callable[[int], object], build_bytes: int, steps: int) -> Figures:
+    """Median wall seconds and CPU seconds of a step after one that warms up, and the growth of memory in bytes."""
+    step(0)
+    wall, cpu = [], []
+    for number in range(1, steps + 1):
+        begun, used = time.perf_counter(), time.process_time()
+        step(number)
+        wall.append(time.perf_counter() - begun)
+        cpu.append(time.process_time() - used)
+    return statistics.median(wall), statistics.median(cpu), peak_bytes() - build_bytes
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def plain(steps: int) -> Figures:
+    """The obvious loop."""
     torch.set_num_threads(2)
     from transformers import DeepseekV4ForCausalLM
 
+    before = peak_bytes()
     model = DeepseekV4ForCausalLM(tiny.config("v4", **MODEL))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
-    wall, cpu = 0.0, 0.0
-    for step in range(steps + 1):
-        if step == 1:
-            wall, cpu = time.perf_counter(), time.process_time()
-        for ids, labels in zip(*(part.chunk(4) for part in rows(step)), strict=True):
+
+    def step(number: int) -> None:
+        for ids, labels in zip(*(part.chunk(4) for part in rows(number)), strict=True):
             (model(input_ids=ids, labels=labels).loss / 4).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
+
+    return measured(step, before, steps)
 
 
-def ours(steps: int) -> tuple[float, float]:
-    """The same of one rank of the engine."""
+def ours(name: str, steps: int) -> Figures:
+    """One rank of the engine."""
+    before = peak_bytes()
     batch = {"sequenceLength": LENGTH, "microBatch": 2, "globalBatch": ROWS}
-    layout = {"stages": [[0, 1, 2], [3, 4, 5]]}
-    spec = tiny.spec(pp=2, ep=2, shard=2, moe={"biasRate": 0.001}, mtp={}, indexer={}, batch=batch, layout=layout)
+    spec = tiny.spec(moe={"biasRate": 0.001}, mtp={}, indexer={}, batch=batch, **LAYOUTS[name])
     engine = Engine.build(spec, config=tiny.config("v4", **MODEL))
     each = ROWS // spec.layout.data_ranks
-    wall, cpu = 0.0, 0.0
-    for step in range(steps + 1):
-        if step == 1:
-            wall, cpu = time.perf_counter(), time.process_time()
-        ids, labels = (part[engine.mesh.data_rank * each :][:each] for part in rows(step))
-        engine.train_step(ids, labels)
-    return (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
+    mine = slice(engine.mesh.data_rank * each, (engine.mesh.data_rank + 1) * each)
+    return measured(lambda number: engine.train_step(*(part[mine] for part in rows(number))), before, steps)
 
 
 def main() -> None:
-    """Prints both and the ratio."""
+    """Prints a line for the loop and for each layout: medians over the rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=6)
-    steps = parser.parse_args().steps
-    ((wall, cpu),) = worlds.run(1, plain, steps)
-    found = worlds.run(4, ours, steps)
-    wall4, cpu4 = max(w for w, _ in found), sum(c for _, c in found)
-    tokens = ROWS * LENGTH
-    print(f"plain loop, 1 process, 2 threads  {tokens / wall:8.0f} tokens/s  {cpu:6.2f} CPU s per step")
-    print(f"engine PP2 x EP2, 4 ranks         {tokens / wall4:8.0f} tokens/s  {cpu4:6.2f} CPU s per step")
-    print(f"ratio of tokens/s {wall / wall4:.2f}, of CPU seconds {cpu / cpu4:.2f}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layouts", nargs="*", default=list(LAYOUTS), choices=list(LAYOUTS))
+    chosen = parser.parse_args()
+    found: dict[str, list[list[Figures]]] = {"plain loop": [], **{name: [] for name in chosen.layouts}}
+    for _ in range(chosen.rounds):
+        found["plain loop"].append(worlds.run(1, plain, chosen.steps))
+        for name in chosen.layouts:
+            found[name].append(worlds.run(tiny.spec(**LAYOUTS[name]).layout.world, ours, name, chosen.steps))
+    base_wall = base_cpu = 0.0
+    for name, rounds in found.items():
+        wall = statistics.median(max(w for w, _, _ in ranks) for ranks in rounds)
+        cpu = statistics.median(sum(c for _, c, _ in ranks) for ranks in rounds)
+        memory = [max(part[2] for part in each) / 1e6 for each in zip(*rounds, strict=True)]
+        base_wall, base_cpu = base_wall or wall, base_cpu or cpu
+        print(
+            f"{name:16} {len(memory)} ranks  {ROWS * LENGTH / wall:6.0f} tokens/s"
+            f" ({base_wall / wall:.2f} x)  {cpu:5.2f} CPU s a step ({base_cpu / cpu:.2f} x)"
+            f"  memory {max(memory):4.0f} MB a process, {sum(memory):4.0f} MB in all"
+        )
 
 
 if __name__ == "__main__":

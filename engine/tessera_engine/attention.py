@@ -1,8 +1,9 @@
-"""DeepSeek-V4 attention as one implementation of transformers' attention interface, and the indexer's objective.
+"""DeepSeek-V4's decoder layer for training: the class's parameters and formulas, without a cache.
 
 All heads share one key that is also the value, so the scores of all heads are one matrix product per row instead of a
 copy of the keys per head. The sink is a key of zeros with a score of its own, so plain softmax serves. Rows longer than
-two windows are computed in blocks of one window: s * 2w scores instead of s * s.
+two windows are computed in blocks of one window: s * 2w scores instead of s * s. Heads stay behind tokens throughout,
+so no block is ever transposed.
 """
 
 from __future__ import annotations
@@ -12,122 +13,168 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from tessera_engine import hyper, losses
+from tessera_engine import fused, hyper, losses
 from tessera_engine.trace import Trace, add_loss
 
-NAME = "tessera"
 
-
-class MaskAndSink(torch.autograd.Function):
-    """Adds the mask to all but the last column of the scores, and puts the head's sink into that column, in place."""
+class Attend(torch.autograd.Function):
+    """Sliding-window attention over shared keys = values, plus entries that each query sees or not, plus a sink."""
 
     @staticmethod
-    def forward(ctx: Any, scores: torch.Tensor, mask: torch.Tensor, sinks: torch.Tensor) -> torch.Tensor:
-        """scores [b, n, h, w, t + 1] (a product that no one else keeps), mask [b, n, 1, w, t], sinks [h]."""
-        scores[..., :-1].add_(mask)
-        scores[..., -1] = sinks.view(-1, 1)
-        return scores.view_as(scores)
+    def forward(
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, entries: torch.Tensor, bias: torch.Tensor, sinks: torch.Tensor,
+        window: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """q [b, s, h, d] (scaled), k [b, s, d], entries [b, t, d], bias [b, s, t] of 0 or -inf, sinks [h].
+
+        Returns the output [b, s, h, d] and the probabilities [b, n, w, h, span + t + 1] of n blocks of w queries.
+        """
+        b, s, h, d = q.shape
+        t = entries.shape[1]
+        banded = s % window == 0 and s > 2 * window
+        w = window if banded else s
+        n, span = s // w, 2 * w if banded else s
+        keys = k.new_empty((b, n, span + t + 1, d))
+        own = k.view(b, n, w, d)
+        if banded:
+            keys[:, 0, :w], keys[:, 1:, :w] = 0, own[:, :-1]
+        keys[:, :, span - w : span], keys[:, :, span:-1], keys[:, :, -1] = own, entries.unsqueeze(1), 0
+        queries = q.view(b * n, w * h, d)
+        scores = torch.bmm(queries, keys.view(b * n, -1, d).transpose(1, 2)).view(b, n, w, h, -1)
+        scores[..., :span].add_(band(n, w, span, window, q.device).unsqueeze(2))
+        scores[..., span:-1].add_(bias.view(b, n, w, 1, t))
+        scores[..., -1] = sinks
+        shares = scores.softmax(-1)
+        out = torch.bmm(shares.view(b * n, w * h, -1), keys.view(b * n, -1, d))
+        ctx.save_for_backward(queries, keys, shares)
+        ctx.mark_non_differentiable(shares)
+        ctx.set_materialize_grads(False)
+        return out.view(b, s, h, d), shares
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
-        """The sink's key is zero, so its column may go on to the scores."""
-        return grad, None, grad[..., -1].sum((0, 1, 3))
+    def backward(
+        ctx: Any, grad: torch.Tensor, _: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, torch.Tensor, None]:
+        """The sink's key is zero, so the gradient of its score needs no product."""
+        queries, keys, shares = ctx.saved_tensors
+        b, n, w, h, span = shares.shape
+        d, flat = keys.shape[-1], shares.view(b * n, w * h, span)
+        out = grad.reshape(b * n, w * h, d)
+        scores = torch.bmm(out, keys.view(b * n, -1, d).transpose(1, 2))
+        scores = torch.ops.aten._softmax_backward_data(scores, flat, -1, flat.dtype)
+        toward = torch.bmm(flat.transpose(1, 2), out).baddbmm_(scores.transpose(1, 2), queries).view(keys.shape)
+        span = w if n == 1 else 2 * w
+        own = toward[:, :, span - w : span]
+        if n > 1:
+            own[:, :-1] += toward[:, 1:, :w]
+        back = torch.bmm(scores, keys.view(b * n, -1, d)).view(b, n * w, h, d)
+        sinks = scores.view(b * n * w, h, -1)[..., -1].sum(0)
+        return back, own.reshape(b, n * w, d), toward[:, :, span:-1].sum(1), None, sinks, None
 
 
-def forward(
-    module: Any,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor,
-    scaling: float,
-    sliding_window: int,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """q [b, h, s, d], k = v [b, 1, s + t, d] with t compressed entries, mask [b, 1, s, s + t] -> output [b, s, h, d].
-
-    Queries go in n blocks of w = one window, which see their own block of keys, the one before, and the entries.
-    """
-    b, h, s, d = q.shape
-    banded = s % sliding_window == 0 and s > 2 * sliding_window
-    w = sliding_window if banded else s
-    n, entries = s // w, k.shape[2] - s
-    queries = (q * scaling).view(b, h, n, w, d).transpose(1, 2).reshape(b, n, h * w, d)
-    keys, allowed = _banded(k[:, 0], mask[:, 0], s, w) if banded else (k, mask.unsqueeze(1))
-    keys = F.pad(keys, (0, 0, 0, 1))
-    scores = torch.matmul(queries, keys.transpose(2, 3)).view(b, n, h, w, -1)
-    probabilities = MaskAndSink.apply(scores, allowed, module.sinks.to(scores.dtype)).softmax(-1)
-    out = torch.matmul(probabilities.view(b, n, h * w, -1), keys).view(b, n, h, w, d)
-    out = out.transpose(2, 3).reshape(b, s, h, d)
-    objective = getattr(module, "tessera_indexer", None)
-    if objective is None or not entries:
-        return out, None
-    on_entries = probabilities.detach()[..., -entries - 1 : -1].sum(2).reshape(b, s, entries)
-    return objective.attach(out, on_entries, mask[:, 0, :, s:] == 0), None
+def band(n: int, w: int, span: int, window: int, device: torch.device) -> torch.Tensor:
+    """[n, w, span]: 0 where a query of a block sees a key, -inf where the key is later, too old, or does not exist."""
+    gap = torch.arange(w, device=device)[:, None] + (span - w) - torch.arange(span, device=device)
+    seen = ((gap >= 0) & (gap < window)).repeat(n, 1, 1)
+    if span > w:
+        seen[0, :, :w] = False
+    return torch.zeros(seen.shape, device=device).masked_fill_(~seen, float("-inf"))
 
 
-def _banded(k: torch.Tensor, mask: torch.Tensor, s: int, w: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """k [b, s + t, d], mask [b, s, s + t] -> keys [b, n, 2w + t, d] and mask [b, n, 1, w, 2w + t] of each block."""
-    b, _, d = k.shape
-    n = s // w
-    own = k[:, :s].reshape(b, n, w, d)
-    entries = k[:, s:].unsqueeze(1).expand(b, n, -1, d)
-    keys = torch.cat([F.pad(own[:, :-1], (0, 0, 0, 0, 1, 0)), own, entries], 2)
-    gap = torch.arange(w, device=k.device)[:, None] + w - torch.arange(2 * w, device=k.device)[None, :]
-    seen = ((gap >= 0) & (gap < w)).repeat(n, 1, 1)
-    seen[0, :, :w] = False
-    band = torch.zeros(seen.shape, dtype=mask.dtype, device=k.device).masked_fill_(~seen, float("-inf"))
-    blocks = torch.cat([band.expand(b, -1, -1, -1), mask[:, :, s:].reshape(b, n, w, -1)], 3)
-    return keys, blocks.unsqueeze(2)
+def compress(module: Any, x: torch.Tensor, overlap: bool) -> torch.Tensor:
+    """Entries [b, t, d] of a compressor or indexer of the class: one for each whole window of x [b, s, hidden]."""
+    rate = module.compress_rate
+    windows = x.shape[1] // rate
+    whole = x[:, : windows * rate]
+    values, gates = module.kv_proj(whole), module.gate_proj(whole)
+    shape = (x.shape[0], windows, rate, values.shape[-1])
+    pooled = fused.Pool.apply(values.view(shape), gates.view(shape) + module.position_bias, overlap)
+    positions = (torch.arange(windows, device=x.device) * rate).unsqueeze(0)
+    cos, sin = module.rotary_emb(pooled, position_ids=positions, layer_type=module.rope_layer_type)
+    return fused.rotate(fused.norm(module.kv_norm, pooled), cos, sin)
 
 
-class IndexerObjective:
-    """Catches the indexer's scores of a forward and adds their divergence from the attention that followed."""
-
-    def __init__(self, weight: float, trace: Trace) -> None:
-        self.weight, self.trace = weight, trace
-        self.scores: torch.Tensor | None = None
-
-    def keep(self, _module: nn.Module, _inputs: Any, scores: torch.Tensor) -> None:
-        """Forward hook of the scorer: scores [b, s, t] before the causal cut."""
-        self.scores = scores
-
-    def attach(self, out: torch.Tensor, probabilities: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """`out` with the term attached; probabilities (summed over heads) and seen [b, s, entries]."""
-        scores, self.scores = self.scores, None
-        if scores is None:
-            return out
-        term = losses.indexer_divergence(scores, seen, probabilities) / self.trace.tokens
-        self.trace.add("indexer", term)
-        return add_loss(out, self.weight * term)
+def index(module: Any, x: torch.Tensor, residual: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """The indexer's scores [b, s, t] in float32; x [b, s, hidden], residual [b, s, lora]."""
+    b, s, _ = x.shape
+    entries, scorer = compress(module, x, overlap=True).float(), module.scorer
+    q = fused.rotate(module.q_b_proj(residual).view(b, s, -1, module.head_dim), cos, sin).float()
+    scores = torch.bmm(q.view(b, -1, module.head_dim), entries.transpose(1, 2)).view(b, s, module.num_heads, -1)
+    weights = scorer.weights_proj(x).float() * (scorer.weights_scaling * scorer.softmax_scale)
+    return (F.relu(scores) * weights.unsqueeze(-1)).sum(2)
 
 
-def detach_inputs(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Forward pre-hook of the indexer: its objective must not pull at the rest of the model."""
-    return (args[0].detach(), args[1].detach(), *args[2:])
+def visible(positions: torch.Tensor, rate: int, t: int) -> torch.Tensor:
+    """bool [s, t]: a query sees the entries of windows that ended before it or with it."""
+    return torch.arange(t, device=positions.device) < (positions.unsqueeze(-1) + 1) // rate
+
+
+def chosen(scores: torch.Tensor, seen: torch.Tensor, k: int) -> torch.Tensor:
+    """bool [b, s, t]: the k entries with the highest score among those that are seen [s, t]."""
+    if k >= scores.shape[-1]:
+        return seen.expand_as(scores)
+    best = scores.detach().masked_fill(~seen, float("-inf")).topk(k, -1).indices
+    return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device).scatter_(-1, best, True) & seen
+
+
+def attention(module: Any, x: torch.Tensor, context: dict[str, Any], weight: float, trace: Trace) -> torch.Tensor:
+    """x [b, s, hidden] -> [b, s, hidden]. `weight` > 0 attaches the indexer's objective, 0 leaves it no gradient."""
+    b, s, _ = x.shape
+    cos, sin = context["position_embeddings"][module.rope_layer_type]
+    positions, compressor = context["position_ids"][0], module.compressor
+    residual = fused.norm(module.q_a_norm, module.q_a_proj(x))
+    q = module.q_b_proj(residual).view(b, s, module.num_heads, module.head_dim)
+    q = fused.rotate(fused.norm(module.q_b_norm, q, module.scaling), cos, sin)
+    k = fused.rotate(fused.norm(module.kv_norm, module.kv_proj(x)), cos, sin)
+    scores, seen = None, torch.zeros((s, 0), dtype=torch.bool, device=x.device)
+    entries = k[:, :0]
+    if compressor is not None:
+        indexer = getattr(compressor, "indexer", None)
+        entries = compress(compressor, x, overlap=indexer is not None)
+        seen = visible(positions, compressor.compress_rate, entries.shape[1])
+        if indexer is not None and entries.shape[1]:
+            # The objective must not pull at the rest of the model, and without one there is nothing to keep.
+            with torch.set_grad_enabled(weight > 0 and torch.is_grad_enabled()):
+                scores = index(indexer, x.detach(), residual.detach(), cos, sin)
+            seen = chosen(scores, seen, indexer.index_topk)
+    seen = seen.expand(b, s, -1)
+    bias = torch.zeros(seen.shape, dtype=q.dtype, device=x.device).masked_fill_(~seen, float("-inf"))
+    out, shares = Attend.apply(q, k, entries, bias, module.sinks.to(q.dtype), module.sliding_window)
+    out = fused.rotate(out, cos, -sin).view(b, s, module.o_a_proj.n_groups, -1)
+    out = module.o_b_proj(module.o_a_proj(out).flatten(2))
+    if scores is None or weight <= 0:
+        return out
+    on_entries = shares[..., -scores.shape[-1] - 1 : -1].sum(3).view(scores.shape)
+    term = losses.indexer_divergence(scores, seen, on_entries) / trace.tokens
+    trace.add("indexer", term)
+    return add_loss(out, weight * term)
+
+
+def layer(
+    block: Any, weight: float, trace: Trace, h: torch.Tensor, input_ids: torch.Tensor | None = None, **context: Any
+) -> torch.Tensor:
+    """The class's decoder layer: streams h [b, s, n, hidden] -> the same shape."""
+    post, comb, x = hyper.enter(block.attn_hc, h)
+    x = attention(block.self_attn, fused.norm(block.input_layernorm, x), context, weight, trace)
+    h = hyper.leave(x, h, post, comb)
+    post, comb, x = hyper.enter(block.ffn_hc, h)
+    x = block.mlp(fused.norm(block.post_attention_layernorm, x), input_ids=input_ids)
+    return hyper.leave(x, h, post, comb)
+
+
+def shared_expert(module: Any, x: torch.Tensor) -> torch.Tensor:
+    """The class's feed-forward block."""
+    return module.down_proj(fused.clamped_gate(module.limit, module.act_fn, module.gate_proj(x), module.up_proj(x)))
+
+
+def expert_gate(module: Any, gate_up: torch.Tensor) -> torch.Tensor:
+    """The activation of the routed experts; gate_up [rows, 2 * intermediate]."""
+    return fused.clamped_gate(module.limit, module.act_fn, *gate_up.chunk(2, -1))
 
 
 def prepare_v4(block: Any, weight: float, trace: Trace) -> None:
-    """Takes our hyper-connections, and gives a layer with an indexer its objective.
-
-    `weight` 0 leaves the indexer without any gradient.
-    """
-    for connection in (block.attn_hc, block.ffn_hc):
-        connection.forward = partial(hyper.forward, connection)
-    indexer = getattr(getattr(block.self_attn, "compressor", None), "indexer", None)
-    if indexer is None or weight <= 0:
-        return
-    objective = IndexerObjective(weight, trace)
-    block.self_attn.tessera_indexer = objective
-    indexer.register_forward_pre_hook(detach_inputs)
-    indexer.scorer.register_forward_hook(objective.keep)
-
-
-def register() -> None:
-    """Makes this implementation known to transformers under `NAME`."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    if NAME not in ALL_ATTENTION_FUNCTIONS:
-        ALL_ATTENTION_FUNCTIONS.register(NAME, forward)
+    """Makes a decoder layer of the class compute with ours; `weight` is that of the indexer's objective."""
+    block.forward = partial(layer, block, weight, trace)
+    block.mlp.experts._apply_gate = partial(expert_gate, block.mlp.experts)
+    block.mlp.shared_experts.forward = partial(shared_expert, block.mlp.shared_experts)

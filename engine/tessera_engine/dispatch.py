@@ -7,6 +7,11 @@ Every sum has an order that no placement can change, so moving an expert changes
 by source rank, then token, then k; results return to (token, k) order before they are summed over k; gradients take
 the same way back. Backward gathers instead of scattering, so there are no atomics.
 
+An expert with copies is the one exception: its rows, and so its gradient's terms, are grouped by copy (copies.py adds
+the groups up), which equals one copy to rounding and not to the bit. A rank that holds a copy keeps its own pairs; the
+other ranks deal theirs evenly over all copies. So no pair travels without need, and with ranks that send alike every
+copy gets the same share, which is what the planner counts on.
+
 (token, k) pairs are sent, never unique tokens: hash routing may name one expert twice for a token.
 """
 
@@ -78,10 +83,10 @@ class GroupedLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, counts: Sequence[int], trace: Trace) -> torch.Tensor:
         """See the class."""
         ctx.save_for_backward(x, weight)
-        ctx.counts = counts
+        ctx.counts, ctx.trace = counts, trace
         out, at = x.new_empty((x.shape[0], weight.shape[1])), 0
         for slot, n in enumerate(counts):
             if n:
@@ -90,33 +95,37 @@ class GroupedLinear(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         """Gradients of rows and weights; a slot without rows gets zeros."""
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         rows, weights, at = torch.empty_like(x), torch.empty_like(weight), 0
-        for slot, n in enumerate(ctx.counts):
-            if n:
-                torch.mm(grad[at : at + n], weight[slot], out=rows[at : at + n])
-                torch.mm(grad[at : at + n].t(), x[at : at + n], out=weights[slot])
-                at += n
-            else:
-                weights[slot].zero_()
-        return rows, weights, None
+        with ctx.trace.span("experts"):
+            for slot, n in enumerate(ctx.counts):
+                if n:
+                    torch.mm(grad[at : at + n], weight[slot], out=rows[at : at + n])
+                    torch.mm(grad[at : at + n].t(), x[at : at + n], out=weights[slot])
+                    at += n
+                else:
+                    weights[slot].zero_()
+        return rows, weights, None, None
 
 
-def grouped_linear(x: torch.Tensor, weight: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:
+def grouped_linear(
+    x: torch.Tensor, weight: torch.Tensor, counts: torch.Tensor, listed: list[int], trace: Trace
+) -> torch.Tensor:
     """Chooses the kernel: one GEMM a slot on CPU and in fp32, the device's grouped GEMM otherwise."""
     if x.device.type == "cpu" or x.dtype == torch.float32 or not hasattr(F, "grouped_mm"):
-        return GroupedLinear.apply(x, weight, listed)
+        return GroupedLinear.apply(x, weight, listed, trace)
     return F.grouped_mm(x, weight.transpose(-2, -1), offs=counts.cumsum(0).int())
 
 
 class Dispatcher:
     """Placement, group and counters of one layer's experts. Attached to the experts module as `tessera`.
 
-    `slots`: expert of every slot over all EP ranks, rank r holding slots [r*n, (r+1)*n). `loads`: int64 [experts],
-    (token, k) pairs that this rank's router sent to each logical expert since the last `clear`.
+    `slots`: expert of every slot over all EP ranks, rank r holding slots [r*n, (r+1)*n). `copies`: slots of each expert
+    that has several. `loads`: int64 [experts], (token, k) pairs that this rank's router sent to each logical expert
+    since the last `clear`.
     """
 
     def __init__(
@@ -130,31 +139,37 @@ class Dispatcher:
     def place(self, slots: list[int]) -> None:
         """Adopts a slot table (already checked). Weights are moved by whoever changes it; `version` counts up."""
         self.slots, self.version = list(slots), self.version + 1
-        copies: list[list[int]] = [[] for _ in range(self.experts)]
+        each = len(slots) // self.ep
+        self.mine = self.slots[self.ep_rank * each : (self.ep_rank + 1) * each]
+        homes: list[list[int]] = [[] for _ in range(self.experts)]
         for slot, expert in enumerate(slots):
-            copies[expert].append(slot)
-        most = max(len(c) for c in copies)
-        self._copies = torch.tensor([len(c) for c in copies])
-        self._table = torch.tensor([c + c[:1] * (most - len(c)) for c in copies])
-
-    @property
-    def mine(self) -> list[int]:
-        """Logical expert of each slot of this rank."""
-        each = len(self.slots) // self.ep
-        return self.slots[self.ep_rank * each : (self.ep_rank + 1) * each]
+            homes[expert].append(slot)
+        self.copies = {expert: home for expert, home in enumerate(homes) if len(home) > 1}
+        # Where this rank's pairs may go: its own copy, if it has one.
+        ways = [[slot for slot in home if slot // each == self.ep_rank] or home for home in homes]
+        most = max(len(way) for way in ways)
+        self._ways = torch.tensor([len(way) for way in ways])
+        self._table = torch.tensor([way + way[:1] * (most - len(way)) for way in ways])
 
     def slot_of(self, experts: torch.Tensor) -> torch.Tensor:
-        """Slot for each (token, k) pair; copies of one expert take the pairs in turn by pair number."""
+        """Slot for each (token, k) pair; the pairs of an expert take its copies in turn, each rank starting elsewhere.
+
+        The turn counts an expert's own pairs: the number of a pair would give a first choice to even slots only.
+        """
         if self._table.device != experts.device:
-            self._table, self._copies = self._table.to(experts.device), self._copies.to(experts.device)
+            self._table, self._ways = self._table.to(experts.device), self._ways.to(experts.device)
         if self._table.shape[1] == 1:
             return self._table[:, 0][experts]
-        turn = torch.arange(experts.numel(), device=experts.device) % self._copies[experts]
-        return self._table[experts, turn]
+        order = torch.argsort(experts, stable=True)
+        counts = torch.bincount(experts, minlength=self.experts)
+        turn = torch.empty_like(order)
+        turn[order] = torch.arange(order.numel(), device=order.device) - (counts.cumsum(0) - counts)[experts[order]]
+        return self._table[experts, (turn + self.ep_rank) % self._ways[experts]]
 
     def count(self, experts: torch.Tensor) -> None:
         """Adds a routing decision [pairs] to the loads, unless this forward does not count."""
         if self.trace.live:
+            self.trace.routed += experts.numel()
             self.loads += torch.bincount(experts, minlength=self.experts).to(self.loads.device)
 
     def clear(self) -> None:
@@ -204,11 +219,15 @@ def _remote(module: nn.Module, way: Dispatcher, rows: torch.Tensor, counts: torc
 
 
 def compute(module: nn.Module, rows: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:
-    """The experts' own computation on rows sorted by slot; `counts` [slots] rows each."""
-    first = module.gate_up_proj if module.has_gate else module.up_proj
-    hidden = _linear(module, rows, first, counts, listed, "gate_up_proj" if module.has_gate else "up_proj")
-    hidden = module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)
-    return _linear(module, hidden, module.down_proj, counts, listed, "down_proj")
+    """The experts' own computation on rows sorted by slot; `counts` [slots] rows each. Seconds in span "experts"."""
+    trace: Trace = module.tessera.trace
+    if trace.live:
+        trace.computed += rows.shape[0]
+    with trace.span("experts"):
+        first = module.gate_up_proj if module.has_gate else module.up_proj
+        hidden = _linear(module, rows, first, counts, listed, "gate_up_proj" if module.has_gate else "up_proj")
+        hidden = module._apply_gate(hidden) if module.has_gate else module.act_fn(hidden)
+        return _linear(module, hidden, module.down_proj, counts, listed, "down_proj")
 
 
 def _linear(
@@ -216,7 +235,7 @@ def _linear(
 ) -> torch.Tensor:
     if module.is_transposed:
         weight = weight.transpose(1, 2)
-    out = grouped_linear(x.to(weight.dtype), weight, counts, listed)
+    out = grouped_linear(x.to(weight.dtype), weight, counts, listed, module.tessera.trace)
     if not module.has_bias:
         return out
     bias: torch.Tensor = getattr(module, f"{name}_bias")

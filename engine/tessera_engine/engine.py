@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tessera_engine import hf, initial, losses, optim, parallel
+from tessera_engine import copies, hf, initial, losses, optim, parallel
 from tessera_engine.dispatch import Dispatcher
 from tessera_engine.errors import EngineError
 from tessera_engine.families import Family, family_of
@@ -27,7 +27,8 @@ from tessera_engine.pieces import Block, Piece
 from tessera_engine.spec import Spec, read_config, stage_split
 from tessera_engine.trace import Trace
 
-LOSSES = ("main", "mtp", "indexer", "balance")
+# Losses, and (token, k) pairs that were routed but not computed: summed over all ranks in one collective.
+SUMS = ("main", "mtp", "indexer", "balance", "dropped")
 SHARED = "model.embed_tokens.weight"
 
 
@@ -41,10 +42,11 @@ class NotFinite(EngineError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step, the same on every rank except `spans` (seconds), `loads` (this stage's layers) and `memory` (bytes).
+    """One step, the same on every rank except `spans` (seconds), `loads` (this stage's layers), `pairs` and `memory`.
 
     Losses are nats per target token of the global batch; `loss` is what was minimised. `loads`: int64 [experts] of the
     whole global batch by layer number, MTP depth d being layer L + d. `tokens`: input tokens of the global batch.
+    `pairs`: (token, k) pairs that this rank's experts computed; `dropped`: pairs that no rank did. `memory`: bytes.
     """
 
     step: int
@@ -58,6 +60,8 @@ class StepResult:
     tokens: int
     targets: int
     seconds: float
+    pairs: int
+    dropped: int
     loads: dict[int, torch.Tensor] = field(repr=False)
     spans: dict[str, float] = field(repr=False)
     memory: dict[str, int] = field(repr=False)
@@ -121,12 +125,16 @@ class Engine:
             if not name.rpartition(".")[2].endswith("inv_freq")
         }
 
-    def dispatchers(self) -> dict[int, Dispatcher]:
-        """Dispatchers of this rank's layers by layer number."""
+    def experts(self) -> dict[int, Any]:
+        """Experts modules of this rank's layers by layer number."""
         found: dict[int, Any] = {}
         for stage in self.stages:
             found |= parallel.experts_of(stage)
-        return {n: module.tessera for n, module in found.items()}
+        return found
+
+    def dispatchers(self) -> dict[int, Dispatcher]:
+        """Dispatchers of this rank's layers by layer number."""
+        return {n: module.tessera for n, module in self.experts().items()}
 
     def gates(self) -> dict[int, nn.Module]:
         """Routers of this rank's expert layers by layer number."""
@@ -218,7 +226,7 @@ class Engine:
         pieces = self.pieces()
         with torch.no_grad(), self.trace.span("norm"):
             norm, sums = self.reduce(pieces)
-        weighted = [1.0, self.spec.mtp.loss_weight, self.spec.indexer.loss_weight, 1.0]
+        weighted = [1.0, self.spec.mtp.loss_weight, self.spec.indexer.loss_weight, 1.0, 0.0]
         loss = sum(w * s for w, s in zip(weighted, sums, strict=True))
         step = self.step + 1
         if not all(abs(x) < float("inf") for x in (loss, norm)):
@@ -233,17 +241,18 @@ class Engine:
             self.optimizer.step(pieces, rate)
         with torch.no_grad(), self.trace.span("balance"):
             loads = self._loads()
-            if self.spec.moe.bias_rate:
-                optim.balance_bias(self.gates(), loads, self.spec.moe.bias_rate)
+            if bias_rate := optim.bias_rate(self.spec.moe, self.spec.steps, step):
+                optim.balance_bias(self.gates(), loads, bias_rate)
         memory = self.memory(pieces)
         self._forget()
         self.step = step
         tokens = self.spec.batch.global_batch * self.spec.batch.sequence_length
-        main, mtp, indexer, balance = sums
+        main, mtp, indexer, balance, dropped = sums
         return StepResult(
             step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
             grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
-            seconds=time.perf_counter() - started, loads=loads, spans=dict(self.trace.spans), memory=memory,
+            seconds=time.perf_counter() - started, pairs=self.trace.computed, dropped=int(dropped), loads=loads,
+            spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
     def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
@@ -271,6 +280,9 @@ class Engine:
         finally:
             trace.counting = False
         self._warm = True
+        trace.sums["dropped"] = torch.tensor(trace.routed - trace.computed, dtype=torch.float64)
+        with torch.no_grad(), trace.span("copies"):
+            copies.add_up(self.experts().values())
         if self.both_ends:
             self._add_embedding_gradients()
         return float(targets)
@@ -299,11 +311,11 @@ class Engine:
         return (rows, config.hidden_size)
 
     def reduce(self, pieces: optim.Pieces) -> tuple[float, list[float]]:
-        """Global gradient norm, and the step's losses in the order of `LOSSES`. Collective."""
+        """Global gradient norm, and the step's sums in the order of `SUMS`. Collective."""
         twice = self.both_ends and not self.stages[0].first
         local = optim.squared_norms(pieces, frozenset([SHARED]) if twice else frozenset())
         zero = torch.zeros((), dtype=torch.float64, device=local.device)
-        extra = torch.stack([self.trace.sums.get(name, zero).to(local.device) for name in LOSSES])
+        extra = torch.stack([self.trace.sums.get(name, zero).to(local.device) for name in SUMS])
         return optim.reduce_norms(local, extra, self.mesh)
 
     def _loads(self) -> dict[int, torch.Tensor]:

@@ -150,7 +150,6 @@ class Family:
         if kind is None:
             raise EngineError("ENGINE_MODEL_FAMILY", f"{self.config.model_type} has no causal language model class")
         dispatch.register()
-        attention.register()
         with torch.device("meta"), no_init_weights():
             model: Any = kind(self.config)
         self.config = model.config
@@ -270,12 +269,8 @@ class DeepseekV4(Family):
 
     tail = ("norm", "hc_head")
 
-    def attention(self, kind: Any) -> str:
-        """Ours: the class knows eager only, and the indexer's objective needs the probabilities."""
-        return attention.NAME
-
     def prepare(self, block: Any) -> None:
-        """Also detaches the indexer from the main loss and gives it its own."""
+        """Also computes the layer with our operations, which give the indexer its objective."""
         super().prepare(block)
         attention.prepare_v4(block, self.spec.indexer.loss_weight, self.trace)
 
@@ -321,8 +316,8 @@ class DeepseekV4(Family):
         }
 
     def mask(self, layer: int, h: torch.Tensor) -> torch.Tensor | None:
-        """Every kind of layer has the sliding window; compressed entries add their own columns. [b, 1, s, s]"""
-        return self.sliding_mask(h, int(self.config.sliding_window)).expand(h.shape[0], -1, -1, -1)
+        """Our attention knows what is seen."""
+        return None
 
 
 def family_of(spec: Spec, config: Any, trace: Trace) -> Family:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
+import os
 import resource
 import time
 from pathlib import Path
@@ -20,7 +22,8 @@ from tessera_engine.data import PackedData
 from tessera_engine.engine import Engine, NotFinite, StepResult
 from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
-from tessera_engine.mesh import build_mesh
+from tessera_engine.memory import check_memory
+from tessera_engine.mesh import build_mesh, device_here
 from tessera_engine.spec import Spec, read_config, slots_of
 from tessera_engine.telemetry import Telemetry
 
@@ -37,7 +40,12 @@ class Loop:
         batch = spec.batch
         self.data = PackedData(spec.data.get("path", ""), batch.sequence_length, batch.global_batch, spec.seed)
         self.data.check_vocabulary(config.vocab_size)
-        self.mesh = build_mesh(spec.layout)
+        device, needed = device_here(), spec.memory.get("needed")
+        if needed:
+            # Before the ranks meet, so that none has taken memory yet when another looks.
+            rank = int(os.environ.get("RANK", "0"))
+            check_memory(int(needed[rank]), device, rank, str(spec.memory.get("lighter", "")))
+        self.mesh = build_mesh(spec.layout, device)
         self.rank = dist.get_rank()
         cpu = dist.get_backend() == "gloo"
         world: Any = dist.group.WORLD
@@ -65,7 +73,13 @@ class Loop:
             self._self_check()
         if self.saver is not None:
             self.saver.stage(self._state())
+        self._tell_placement()
         self.telemetry.send("phase", name="train")
+
+    def _tell_placement(self) -> None:
+        """Where this stage's experts stand: what the controller plans from, at the start and after every move."""
+        if self.mesh.data_rank == 0:
+            self.telemetry.send("placement", layers=self.engine.placement())
 
     def _resume(self) -> bool:
         if self.saver is None:
@@ -76,9 +90,10 @@ class Loop:
             return False
         path, manifest = found
         for layer, way in self.engine.dispatchers().items():
-            table = manifest.placement.get(str(layer))
-            if table is not None and len(table) == len(way.slots):
-                way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
+            # A table that this layout cannot have (other slots, other ranks) leaves the spec's in force.
+            if str(layer) in manifest.placement:
+                with contextlib.suppress(EngineError):
+                    way.place(slots_of(manifest.placement, layer, way.experts, len(way.slots), way.ep))
         state = self._state()
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")
@@ -164,6 +179,7 @@ class Loop:
             self._tell(result, time.perf_counter() - started, fetched - started)
 
     def _tell(self, result: StepResult, seconds: float, data_seconds: float) -> None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
         self.telemetry.send(
             "step",
             loss=result.loss,
@@ -175,10 +191,13 @@ class Loop:
             learningRate=result.learning_rate,
             tokens=result.tokens,
             targets=result.targets,
+            expertPairs=result.pairs,
+            droppedPairs=result.dropped,
             seconds=seconds,
+            processorSeconds=used.ru_utime + used.ru_stime,
             cursor=self.cursor,
             spans={**result.spans, "data": data_seconds},
-            memory={**result.memory, "hostPeak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
+            memory={**result.memory, "hostPeak": used.ru_maxrss * 1024},
             dropped=self.telemetry.dropped,
         )
         if self.mesh.data_rank == 0 and result.loads:
@@ -207,6 +226,7 @@ class Loop:
             elif what == "relocate":
                 moved = relocate.move(self.engine, dict(command["placement"]), self.control)
                 self.telemetry.send("moved", **moved.__dict__)
+                self._tell_placement()
                 detail = {"layers": moved.layers, "seconds": moved.seconds}
             elif what != "stop":
                 raise ValueError(f"unknown command {what!r}")

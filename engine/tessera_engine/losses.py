@@ -62,7 +62,8 @@ def indexer_divergence(scores: torch.Tensor, seen: torch.Tensor, probabilities: 
 def balance_sequences(gate: nn.Module, factor: float, trace: Trace) -> None:
     """Adds DeepSeek-V3's sequence-wise balance loss (arXiv 2412.19437, eq. 17-20) to a router, as a forward hook.
 
-    Rows of a batch are the sequences; the term is the mean over all rows of the global batch, summed over layers.
+    f counts the k largest affinities of a token, as eq. 18 has it: not the experts that bias and groups chose. Rows of
+    a batch are the sequences; the term is the mean over all rows of the global batch, summed over layers.
     """
 
     def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
@@ -71,7 +72,8 @@ def balance_sequences(gate: nn.Module, factor: float, trace: Trace) -> None:
         scores = _affinity(module, logits.float())
         share = (scores / scores.sum(-1, keepdim=True).clamp_min(1e-20)).view(-1, length, scores.shape[-1]).mean(1)
         experts, k = scores.shape[-1], index.shape[-1]
-        hits = F.one_hot(index.view(-1, length * k), experts).sum(1).float() * (experts / (k * length))
+        largest = scores.detach().topk(k, dim=-1).indices
+        hits = F.one_hot(largest.view(-1, length * k), experts).sum(1).float() * (experts / (k * length))
         term = factor * (hits * share).sum() / trace.rows
         trace.add("balance", term)
         return logits, add_loss(weights, term), index

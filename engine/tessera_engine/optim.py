@@ -16,7 +16,7 @@ from torch.optim.adamw import adamw
 from tessera_engine.mesh import Mesh, all_gather
 from tessera_engine.parallel import local_of
 from tessera_engine.pieces import Piece
-from tessera_engine.spec import Optimizer
+from tessera_engine.spec import Moe, Optimizer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Pieces = dict[str, tuple[nn.Parameter, Piece]]
@@ -89,12 +89,14 @@ def squared_norms(pieces: Pieces, skip: frozenset[str]) -> torch.Tensor:
         if not parameter.requires_grad or name in skip:
             continue
         gradient = None if parameter.grad is None else local_of(parameter.grad)
-        slots = [block.offsets[0] for block in piece.blocks if block.slot is not None]
+        slots = [block for block in piece.blocks if block.slot is not None]
         if slots:
             part = torch.zeros(piece.whole[0], dtype=torch.float64, device=piece.device)
             if gradient is not None:
                 norms = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
-                part[torch.tensor(slots, device=part.device)] = norms.double().square()
+                once = torch.tensor([[b.offsets[0], b.slot] for b in slots if not b.copy], device=part.device)
+                experts, rows = once.view(-1, 2).long().unbind(1)
+                part[experts] = norms[rows].double().square()
             parts.append(part)
         elif gradient is None or not gradient.numel():
             parts.append(torch.zeros(1, dtype=torch.float64, device=piece.device))
@@ -133,6 +135,18 @@ def scale_gradients(pieces: Pieces, factor: float) -> None:
     gradients = [local_of(p.grad) for p, _ in pieces.values() if p.grad is not None]
     if gradients:
         torch._foreach_mul_(gradients, factor)
+
+
+def bias_rate(spec: Moe, steps: int, step: int) -> float:
+    """Rate of the routing bias at step 1 ... `steps`: "linear" falls to zero over the last fraction of them, "until"
+    is zero there (DeepSeek-V3, arXiv 2412.19437, section 4.2: 0.001 for 14.3T of 14.8T tokens, then 0).
+
+    >>> [bias_rate(Moe(1.0, bias_schedule="linear", bias_last_fraction=0.5), 4, step) for step in (1, 2, 3, 4)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+    tail = spec.bias_last_fraction * steps
+    left = {"constant": tail, "linear": steps - step, "until": tail * (step <= steps - tail)}[spec.bias_schedule]
+    return spec.bias_rate * min(1.0, left / tail)
 
 
 def balance_bias(gates: dict[int, Any], loads: dict[int, torch.Tensor], rate: float) -> None:

@@ -163,7 +163,11 @@ def _rows(shape: torch.Size, local: torch.Tensor, mesh: Mesh) -> tuple[Block, ..
 def _experts(way: Dispatcher, local: torch.Tensor, mesh: Mesh) -> tuple[Block, ...]:
     sizes = (1, *local.shape[1:])
     rest = (mesh.efsdp_rank * local.shape[1], *[0] * (local.dim() - 2))
-    return tuple(Block((expert, *rest), sizes, slot) for slot, expert in enumerate(way.mine))
+    start = way.ep_rank * len(way.mine)
+    return tuple(
+        Block((expert, *rest), sizes, slot, expert in way.copies and way.copies[expert][0] != start + slot)
+        for slot, expert in enumerate(way.mine)
+    )
 
 
 class Runner:

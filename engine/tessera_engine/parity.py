@@ -56,7 +56,10 @@ def check(spec: Spec, config: Any, mesh: Mesh) -> Parity:
     started = time.perf_counter()
     shrunk = _parameters(config) > LARGEST
     small = _shrunk(config, spec.layout) if shrunk else copy.deepcopy(config)
-    layout = replace(spec.layout, stages=None, slots_per_rank=None) if shrunk else spec.layout
+    layout = spec.layout
+    if shrunk:  # a copy on each rank if the layout has any
+        slots = -(-8 // layout.ep) + 1 if layout.slots_per_rank and layout.ep > 1 else None
+        layout = replace(layout, stages=None, slots_per_rank=slots)
     rows = layout.data_ranks * (layout.pp if layout.vpp > 1 else 2)
     spec = replace(
         spec, layout=layout, model=Model(spec.model.config), placement=None if shrunk else spec.placement,

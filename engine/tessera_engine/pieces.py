@@ -18,11 +18,15 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a logical tensor: where it starts there, its sizes, its slot of the local tensor (None: all of it)."""
+    """A part of a logical tensor: where it starts there, its sizes, its slot of the local tensor (None: all of it).
+
+    `copy`: another rank has the first copy of this expert, which stands for all where each expert counts once.
+    """
 
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
     slot: int | None = None
+    copy: bool = False
 
 
 class Piece(torch.Tensor):
@@ -73,6 +77,7 @@ class Piece(torch.Tensor):
                 ),
             )
             for block in self.blocks
+            if not block.copy
         ]
 
     def __create_chunk_list__(self) -> list[ChunkStorageMetadata]:

@@ -25,6 +25,7 @@ def die_with_parent(parent: int, sig: int = signal.SIGKILL) -> None:
 
 
 def emit(message: dict[str, Any]) -> None:
-    """Writes one NDJSON line to stdout at once."""
-    sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    """Writes one NDJSON line to stdout at once: nothing stays in a buffer for whoever reads there next."""
+    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    while line:
+        line = line[os.write(1, line) :]

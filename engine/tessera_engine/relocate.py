@@ -6,12 +6,15 @@ column chunks, so the extra memory is at most twice `CHUNK_BYTES` whatever the m
 all its tensors are in place. Training never sees the difference: sums are ordered by token and logical expert
 (dispatch.py, optim.py), so the run goes on with the same bits as one that never moved.
 
-A rank that dies during a move takes the run back to its last checkpoint, which knows experts by their logical numbers.
+A rank that dies during a move takes the run back to its last checkpoint, which knows experts by their logical numbers
+and the tables of its step. A placement with copies is a table like any other: a copy gets weights and moments of its
+expert, and is gone when its slot is given away.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +22,7 @@ import torch
 import torch.distributed as dist
 
 from tessera_engine import parallel
-from tessera_engine.agree import together
+from tessera_engine.agree import nothing, together
 from tessera_engine.dispatch import Dispatcher
 from tessera_engine.engine import Engine
 from tessera_engine.errors import EngineError
@@ -85,6 +88,8 @@ def move(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> Move
         way.place(wanted)
         layers.append(layer)
         changed += len(route.into)
+    # Whoever says that the move is done says it for all.
+    together(group, nothing)
     return Moved(total, changed, layers, time.perf_counter() - started)
 
 
@@ -118,8 +123,8 @@ class _Route:
         self.into = [new % each for _, new in into]
         self.receives = [sum(rank == r for rank, _ in into) for r in range(way.ep)]
         # Every rank of the group must walk the same chunks, so the busiest one sets their width for all.
-        ends = [(old // each, "out") for old, _ in moves] + [(new // each, "in") for _, new in moves]
-        self.most = max((ends.count(end) for end in ends), default=1)
+        ends = Counter([(old // each, "out") for old, _ in moves] + [(new // each, "in") for _, new in moves])
+        self.most = max(ends.values(), default=1)
         self.group, self.me = way.group, me
 
     def carry(self, tensor: torch.Tensor) -> int:

@@ -28,10 +28,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Moe:
-    """Auxiliary-free bias rate per step, and the factor of the sequence-wise balance loss (0 turns either off)."""
+    """Auxiliary-free bias rate per step, and the factor of the sequence-wise balance loss (0 turns either off).
+
+    `bias_schedule` is what the rate does over the last fraction of the steps (`optim.bias_rate`).
+    """
 
     bias_rate: float = 0.0
     sequence_balance_loss: float = 0.0
+    bias_schedule: Literal["constant", "linear", "until"] = "constant"
+    bias_last_fraction: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ class Spec:
     checkpoint: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict)
     self_check: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
     placement: dict[str, Any] | None = None
     freeze: tuple[str, ...] = ()
 
@@ -142,6 +148,8 @@ class Spec:
     def of(document: dict[str, Any]) -> Spec:
         """A checked spec from parsed JSON. Raises `EngineError` ENGINE_SPEC_FIELD or ENGINE_LAYOUT."""
         spec: Spec = _read(Spec, document, "")
+        if not 0 < spec.moe.bias_last_fraction <= 1:
+            _wrong("moe.biasLastFraction", "above 0 and at most 1", spec.moe.bias_last_fraction)
         check_layout(spec)
         return spec
 
@@ -188,19 +196,19 @@ def stage_split(layout: Layout, layers: int) -> tuple[tuple[int, ...], ...]:
 
 def slots_of(placement: Any, layer: int, experts: int, slots: int, ep: int) -> list[int]:
     """Expert of every slot of one layer, checked: every expert somewhere, no two copies of one on a rank."""
-    table = (placement or {}).get(str(layer))
-    if table is None:
-        table = [slot % experts for slot in range(slots)] if slots != experts else list(range(experts))
+    table = (placement or {}).get(str(layer), [slot % experts for slot in range(slots)])
     each = slots // ep
     good = (
         slots % ep == 0
+        and isinstance(table, list)
         and len(table) == slots
+        and all(type(expert) is int for expert in table)
         and set(table) == set(range(experts))
         and all(len(set(table[r * each : (r + 1) * each])) == each for r in range(ep))
     )
     if not good:
         raise EngineError("ENGINE_PLACEMENT", f"layer {layer}: no placement of {experts} experts: {table}", layer=layer)
-    return [int(expert) for expert in table]
+    return list(table)
 
 
 def camel(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 QUEUE_BYTES = 4 << 20
 # Rare messages the controller decides on; they may use twice the queue before they too are dropped.
-VITAL = frozenset({"hello", "fatal", "saved", "save_failed", "ack", "done", "parity", "moved", "phase"})
+VITAL = frozenset({"hello", "fatal", "saved", "save_failed", "ack", "done", "parity", "moved", "phase", "placement"})
 RECONNECT_SECONDS = 1.0
 
 

@@ -23,6 +23,9 @@ class Trace:
     recomputing: bool = False
     spans: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    # (token, k) pairs that this rank's routers sent out, and that its experts computed.
+    routed: int = 0
+    computed: int = 0
     # Divisors of the step, known before the forward: target tokens of the global batch, of its MTP, rows, tokens.
     targets: float = 1.0
     mtp_targets: float = 1.0
@@ -39,6 +42,7 @@ class Trace:
         """Forgets the last step."""
         self.spans.clear()
         self.sums.clear()
+        self.routed = self.computed = 0
 
     def add(self, name: str, value: torch.Tensor) -> None:
         """Adds a loss term, already divided by its global divisor, to what is reported."""

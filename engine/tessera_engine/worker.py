@@ -44,6 +44,9 @@ def failure_of(error: BaseException) -> tuple[dict[str, Any], int]:
     text = f"{type(error).__name__}: {error}"
     cause: BaseException | None = error  # a pipeline schedule wraps what its stages raise
     while cause is not None:
+        if "EADDRINUSE" in str(cause):
+            message = f"port {os.environ.get('MASTER_PORT')} was taken by another process: {cause}"
+            return {"code": "ENGINE_PORT_TAKEN", "message": message, "traceback": trace}, 1
         if isinstance(cause, RuntimeError) and any(sign in str(cause) for sign in PEER_LOST):
             return {"code": "ENGINE_PEER_LOST", "message": str(cause), "traceback": trace}, 1
         cause = cause.__cause__

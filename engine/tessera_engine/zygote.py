@@ -1,14 +1,15 @@
-"""The pre-imported parent that forks ranks, one per agent.
+"""The pre-imported parent that forks ranks, one per agent: `zygote SOCKET SECONDS`.
 
 Importing torch, transformers and the model classes takes seconds; a fork of a process that already has them takes
-milliseconds. So the agent keeps this process, and a restart after a fault costs a fork and a load, not an import.
+milliseconds. So the agent keeps this process, and a restart after a fault costs a fork and a load, not an import. It
+outlives its agent, too: without one it ends its ranks at once and waits SECONDS at its unix SOCKET for the next.
 
 Rules that make the fork safe: this process stays single-threaded (thread pools pinned to one, no torch computation
-ever runs here), never opens a process group, and does nothing but wait on stdin and on its children. A child gets
-the kernel's parent-death signal, so no rank outlives the agent: agent gone -> stdin closes -> zygote ends -> ranks end.
+ever runs here), never opens a process group, and does nothing but wait for its agent and its children. A child gets
+the kernel's parent-death signal, so no rank outlives the agent: agent gone -> connection closes -> ranks end.
 
-stdin:  {"do":"spawn","rank","env","spec","stdout"} {"do":"kill","rank","signal"} {"do":"quit"}
-stdout: {"kind":"ready"} {"kind":"spawned"} {"kind":"exited"} {"kind":"error"}, NDJSON both ways.
+in:  {"do":"spawn","rank","env","spec","stdout"} {"do":"kill","rank","signal"} {"do":"quit"}
+out: {"kind":"ready"} {"kind":"spawned"} {"kind":"exited"} {"kind":"error"}, NDJSON both ways.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import random
 import select
 import signal
+import socket
 import sys
 import traceback
 from typing import Any
@@ -122,6 +124,7 @@ def _end(children: dict[int, int]) -> None:
         os.kill(pid, signal.SIGKILL)
     for pid in children:
         os.waitpid(pid, 0)
+    children.clear()
 
 
 def _obey(line: bytes, children: dict[int, int]) -> bool:
@@ -143,54 +146,72 @@ def _obey(line: bytes, children: dict[int, int]) -> bool:
     return True
 
 
+def _serve(wakeups: int, children: dict[int, int]) -> bool:
+    """Serves the agent whose connection is stdin and stdout; True when it asked to quit, False when it went."""
+    pending = b""
+    while True:
+        ready, _, _ = select.select([0, wakeups], [], [])
+        if wakeups in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wakeups, 4096)
+            _reap(children)
+        if 0 in ready:
+            data = os.read(0, 65536)
+            if not data:
+                return False
+            *lines, pending = (pending + data).split(b"\n")
+            if not all(_obey(line, children) for line in lines if line.strip()):
+                return True
+
+
+def _listen(path: str) -> socket.socket:
+    """The socket at which agents find this process: only its own user's."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    server.bind(path)
+    os.umask(before)
+    server.listen()
+    return server
+
+
 def main(arguments: list[str]) -> int:
-    """Serves spawn requests until stdin closes."""
-    die_with_parent(os.getppid(), signal.SIGTERM)
+    """Serves one agent after another until told to quit, or until none came for the given seconds."""
+    path, patience = arguments[0], float(arguments[1])
+    server = _listen(path)  # before the import: an agent that comes early waits in line
     for name in PREIMPORT:
         importlib.import_module(name)
     import torch
     import transformers
 
     children: dict[int, int] = {}
-    read_end, write_end = os.pipe()
-    for end in (read_end, write_end):
+    wakeups, write_end = os.pipe()
+    for end in (wakeups, write_end):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(write_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    pending = b""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ready = {
+        "kind": "ready",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "pid": os.getpid(),
+        "threads": len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else None,
+    }
     try:
-        emit(
-            {
-                "kind": "ready",
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-                "pid": os.getpid(),
-                "threads": len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else None,
-            }
-        )
-        while not stopping:
-            ready, _, _ = select.select([0, read_end], [], [])
-            if read_end in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(read_end, 4096)
-                _reap(children)
-            if 0 in ready:
-                data = os.read(0, 65536)
-                if not data:
-                    break
-                *lines, pending = (pending + data).split(b"\n")
-                if not all(_obey(line, children) for line in lines if line.strip()):
-                    break
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the agent is gone; nothing more can be told
+        told = False
+        while not told and select.select([server], [], [], patience)[0]:
+            agent, _ = server.accept()
+            for stream in (0, 1):
+                os.dup2(agent.fileno(), stream)
+            agent.close()
+            with contextlib.suppress(ConnectionError):  # gone while it was told something
+                emit(ready)
+                told = _serve(wakeups, children)
+            _end(children)
     finally:
+        server.close()  # first, so that an agent that comes now starts another one, which makes a socket of its own
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         _end(children)
     return 0

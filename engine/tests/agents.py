@@ -8,6 +8,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,45 +16,54 @@ from typing import Any
 
 import folders
 import torch
+import worlds
 from safetensors.torch import save_file
 
 ENGINE = Path(__file__).resolve().parents[1]
 Message = dict[str, Any]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Zygote:
-    """The fork server over its pipes."""
+    """The fork server with its first agent's connection; `connect` stands for an agent that comes after it.
 
-    def __init__(self) -> None:
+    `program` may stand in for the engine's own entry.
+    """
+
+    def __init__(self, patience: float = 600, program: tuple[str, ...] = ("-m", "tessera_engine")) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="zygote-")
+        self.path = Path(self.folder.name) / "socket"
+        command = [sys.executable, *program, "zygote", str(self.path), str(patience)]
         environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
-        command = [sys.executable, "-m", "tessera_engine", "zygote"]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
-        )
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        self.connect()
+
+    def connect(self) -> None:
+        """A new connection, after closing the one before."""
+        if hasattr(self, "link"):
+            self.link.close()
         self._pending = b""
+        until = time.monotonic() + 600
+        while True:
+            self.link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            if self.link.connect_ex(str(self.path)) == 0:
+                break
+            assert self.process.poll() is None and time.monotonic() < until, "the zygote does not listen"
+            self.link.close()
+            time.sleep(0.02)
         self.ready = self.read(600)
 
     def ask(self, **request: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.link.sendall(json.dumps(request).encode() + b"\n")
 
     def poll(self, seconds: float) -> Message | None:
         """The next line, or None when none comes in time."""
-        assert self.process.stdout is not None
         until = time.monotonic() + seconds
         while b"\n" not in self._pending:
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, until - time.monotonic()))
+            ready, _, _ = select.select([self.link], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 return None
-            data = os.read(self.process.stdout.fileno(), 65536)
-            assert data, "the zygote closed its stdout"
+            data = self.link.recv(65536)
+            assert data, "the zygote closed the connection"
             self._pending += data
         line, self._pending = self._pending.split(b"\n", 1)
         message: Message = json.loads(line)
@@ -67,12 +77,14 @@ class Zygote:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.link.close()
+        self.folder.cleanup()
 
 
 class Attempt:
     """The ranks of one start of a run, and all they said."""
 
-    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, spec: Path, world: int, attempt: int = 1, **more: str) -> None:
         self.zygote, self.folder, self.world = zygote, folder, world
         self.messages: list[Message] = []
         self.exits: dict[int, Message] = {}
@@ -85,24 +97,23 @@ class Attempt:
         self.connections: dict[socket.socket, bytes] = {}
         self.rank_zero: socket.socket | None = None
         self.dead = False
-        port = free_port()
+        self.store, meet = worlds.meeting()
         for rank in range(world):
             environment = {
                 "RANK": rank,
                 "WORLD_SIZE": world,
                 "LOCAL_RANK": rank,
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
+                **meet,
                 "TESSERA_SOCKET": path,
                 "TESSERA_ATTEMPT": attempt,
+                **more,
             }
             env = {name: str(value) for name, value in environment.items()}
             zygote.ask(do="spawn", rank=rank, env=env, spec=str(spec), stdout=str(folder / f"rank-{rank}.log"))
 
     def pump(self, seconds: float) -> None:
         """Takes in what arrives within `seconds`, returning early when something did."""
-        assert self.zygote.process.stdout is not None
-        sources: list[Any] = [self.zygote.process.stdout, self.server, *self.connections]
+        sources: list[Any] = [self.zygote.link, self.server, *self.connections]
         ready, _, _ = select.select(sources, [], [], seconds)
         if self.server in ready:
             connection, _ = self.server.accept()

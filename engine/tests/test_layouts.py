@@ -68,7 +68,7 @@ def self_check(wanted: Spec, name: str, largest: int, lose: bool) -> parity.Pari
 
 @pytest.mark.parametrize("largest", [10**9, 0])
 def test_self_check_passes(largest: int) -> None:
-    wanted = spec(pp=2, ep=2, shard=2)
+    wanted = spec(pp=2, ep=2, shard=2, layout={"slotsPerRank": 5})
     found = worlds.run(4, self_check, wanted, "v4", largest, False)
     assert all(f.ok and f.max_relative == found[0].max_relative and f.shrunk == (not largest) for f in found), found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -22,15 +23,17 @@ def test_sources_stay_near_and_copies_come_from_the_first() -> None:
     assert relocate.sources([0, 1, 1, 2], [0, 1, 2, 1], ep=2) == [0, 1, 3, 2]
 
 
-def train(wanted: Spec, steps: int, seed: int | None, chunk: int) -> tuple[list[tuple[float, float]], str, int]:
+def train(
+    wanted: Spec, model: str, steps: int, seed: int | None, chunk: int
+) -> tuple[list[tuple[float, float]], str, int]:
     """Losses and norms, the final state, and the bytes this rank sent; moves before every step when given a seed."""
     relocate.CHUNK_BYTES = chunk
-    engine = Engine.build(wanted, config=config("v4"))
+    engine = Engine.build(wanted, config=config(model))
     results, sent = [], 0
     for step in range(steps):
         if seed is not None:
             draw = random.Random(seed * 100 + step)
-            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(5), 3)}
+            placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(1, 5), 3)}
             moved = relocate.move(engine, placement, dist.group.WORLD)
             assert all(engine.placement()[str(n)] == placement[str(n)] for n in moved.layers)
             sent += moved.bytes
@@ -39,10 +42,11 @@ def train(wanted: Spec, steps: int, seed: int | None, chunk: int) -> tuple[list[
     return results, digest(engine), sent
 
 
-def test_moves_before_every_step_leave_the_run_as_it_was() -> None:
-    wanted = spec(pp=2, ep=2, shard=4)
-    still = worlds.run(8, train, wanted, 3, None, 1 << 20)
-    moved = worlds.run(8, train, wanted, 3, 1, 4096)
+@pytest.mark.parametrize(("model", "layout"), [("v4", {"pp": 2, "ep": 2, "shard": 4}), ("v3", {"ep": 4, "shard": 4})])
+def test_moves_before_every_step_leave_the_run_as_it_was(model: str, layout: dict[str, int]) -> None:
+    wanted = spec(**layout)
+    still = worlds.run(wanted.layout.world, train, wanted, model, 3, None, 1 << 20)
+    moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 1, 4096)
     assert [found[:2] for found in still] == [found[:2] for found in moved]
     assert all(found[2] > 0 for found in moved)
 
@@ -50,13 +54,32 @@ def test_moves_before_every_step_leave_the_run_as_it_was() -> None:
 def refused(wanted: Spec) -> list[str]:
     engine = Engine.build(wanted, config=config("v4"))
     before, codes = engine.placement(), []
-    for placement in ({"7": [0] * 8}, {"1": [0, 1, 2]}, {"1": [0, 0, 1, 2, 3, 4, 5, 6]}, {"4": [9] * 8}):
+    state = digest(engine)
+    for bad in BAD:
+        # Layer 3 could move: nothing does when another layer's table is wrong.
         with pytest.raises(EngineError) as caught:
-            relocate.move(engine, placement, dist.group.WORLD)
+            relocate.move(engine, {"3": [7, 6, 5, 4, 3, 2, 1, 0], **bad}, dist.group.WORLD)
         codes.append(caught.value.code)
-    assert engine.placement() == before
+    assert engine.placement() == before and digest(engine) == state
     return codes
 
 
+BAD: list[Any] = [
+    {"7": [*range(8)]},  # no such layer
+    {"-1": [*range(8)]},
+    {"1": [0, 1, 2]},  # fewer slots than experts
+    {"1": [*range(9)]},  # a slot of a rank that does not exist
+    {"1": [*range(16)]},  # another model
+    {"1": [0, 0, 1, 2, 3, 4, 5, 6]},  # two copies on a rank, and expert 7 nowhere
+    {"4": [9] * 8},
+    {"1": [[0], [1], [2], [3], [4], [5], [6], [7]]},  # ragged
+    {"1": [0, 1, 2, 3, 4, 5, 6, 7.0]},
+    {"1": [0, True, 2, 3, 4, 5, 6, 7]},
+    {"1": 5},
+    {"1": None},
+    {"1": "01234567"},
+]
+
+
 def test_an_impossible_placement_is_refused_on_all_ranks_and_nothing_moves() -> None:
-    assert worlds.run(4, refused, spec(pp=2, ep=2, shard=2)) == [["ENGINE_PLACEMENT"] * 4] * 4
+    assert worlds.run(4, refused, spec(pp=2, ep=2, shard=2)) == [["ENGINE_PLACEMENT"] * len(BAD)] * 4

@@ -9,8 +9,8 @@ import pytest
 from tiny import spec
 
 from tessera_engine.errors import EngineError
-from tessera_engine.optim import learning_rate
-from tessera_engine.spec import Layout, Optimizer, Spec, slots_of, stage_split
+from tessera_engine.optim import bias_rate, learning_rate
+from tessera_engine.spec import Layout, Moe, Optimizer, Spec, slots_of, stage_split
 
 GOOD: dict[str, Any] = {
     "model": {"config": "/m"},
@@ -39,6 +39,8 @@ def test_reads_json_names_and_keeps_defaults() -> None:
         ({"layout": {"schedule": "zbv"}}, "layout.schedule"),
         ({"layout": {"stages": [[0, "1"]]}}, "layout.stages[0][1]"),
         ({"precision": {"param": "fp4"}}, "precision.param"),
+        ({"moe": {"biasSchedule": "cosine"}}, "moe.biasSchedule"),
+        ({"moe": {"biasLastFraction": 0}}, "moe.biasLastFraction"),
         ({"batch": 3}, "batch"),
         ({"optimizer": {"learningRate": 1, "betas": [0.9]}}, "optimizer.betas"),
     ],
@@ -97,3 +99,12 @@ def test_learning_rate_curve() -> None:
 
 def test_the_tests_own_spec_is_good() -> None:
     assert spec(pp=2, ep=2, shard=4).layout.world == 8
+
+
+def test_the_bias_rate_stays_falls_or_stops_over_the_last_steps() -> None:
+    def rates(kind: Any) -> list[float]:
+        return [bias_rate(Moe(8.0, 0.0, kind, 0.4), 10, step) for step in range(1, 11)]
+
+    assert rates("constant") == [8.0] * 10
+    assert rates("until") == [8.0] * 6 + [0.0] * 4
+    assert rates("linear") == [8.0] * 6 + [6.0, 4.0, 2.0, 0.0]

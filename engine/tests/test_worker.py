@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from agents import ENGINE, Attempt, Zygote, free_port, model_folder, write_spec
+import worlds
+from agents import ENGINE, Attempt, Zygote, model_folder, write_spec
 
 from tessera_engine import checkpoint, manifest
 from tessera_engine.storage import RawReader
@@ -96,6 +98,11 @@ def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attemp
         assert message["rank"] in (0, 2)
         counts = torch.frombuffer(bytearray(base64.b64decode(message["counts"]["b64"])), dtype=torch.int32)
         assert counts.view(message["counts"]["shape"]).sum(1).tolist() == [4 * 32 * 2] * len(message["layers"])
+    # Five layers with experts (MTP's among them), two pairs a token.
+    steps = attempt.of("step")
+    for step in range(1, STEPS + 1):
+        assert sum(m["expertPairs"] for m in steps if m["step"] == step) == 5 * 4 * 32 * 2
+    assert all(m["droppedPairs"] == 0 and 0 < m["spans"]["experts"] < m["seconds"] for m in steps)
     assert checkpoint.verify(last(folder)).layout["ep"] == 2
 
 
@@ -215,31 +222,33 @@ def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
 
 
 def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
-    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+    model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
-    draw = random.Random(2)
-    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 2})
-    attempt = Attempt(zygote, tmp_path, spec, 4)
-    moves = 0
-    while len(attempt.exits) < 4:
-        seen = attempt.steps()
-        attempt.until(lambda seen=seen: attempt.steps() > seen or attempt.of("done", 0))  # type: ignore[misc]
-        if attempt.of("done", 0):
-            break
-        if attempt.steps() >= 4:
-            attempt.command(id="k", do="relocate", placement=shuffled(draw))
-            attempt.kill(1)
-            break
-        attempt.command(id=str(attempt.steps()), do="relocate", placement=shuffled(draw))
-        moves += 1
-    attempt.wait()
-    assert moves >= 2 and any(m["bytes"] > 0 for m in attempt.of("moved"))
-    second = run(zygote, tmp_path, model, checkpoint={"every": 2})
-    assert second.of("log", 0)[0]["event"] == "resumed"
-    expected = losses(reference[1])
-    assert all(expected[step] == value for step, value in (losses(attempt) | losses(second)).items())
+    """A rank dies before the first exchange of a move, between two tensors of a layer, between two layers."""
+    draw, zygote = random.Random(2), Zygote(program=(str(Path(__file__).with_name("deadly.py")),))
+    spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 1})
+    seen: dict[int, tuple[float, float]] = {}
+    # Two layers a rank, each six tensors: two weights with two moments. The first attempt's first move stays alive.
+    for number, last_words in enumerate(["1:13", "2:1", "0:4", "3:7", ""], 1):
+        more = {"TEST_KILL": last_words} if last_words else {}
+        attempt = Attempt(zygote, tmp_path, spec, 4, number, **more)
+        for steps in (0, 2)[: 2 if number == 1 else 1] if last_words else ():
+            attempt.until(lambda a=attempt, n=steps: a.rank_zero and a.steps() >= n)  # type: ignore[misc]
+            attempt.command(id=str(steps), do="relocate", placement=shuffled(draw))
+        codes = attempt.wait()
+        seen |= losses(attempt)
+        if last_words:
+            killed = attempt.exits[int(last_words[0])]
+            assert killed["signal"] == signal.SIGKILL, attempt.logs()
+            assert {m["code"] for m in attempt.of("fatal")} <= {"ENGINE_PEER_LOST"}, attempt.logs()
+            # No rank says that a move is done which another did not end.
+            assert [m["ok"] for m in attempt.of("ack")] == [True] * (number == 1)
+    zygote.end()
+    assert set(codes.values()) == {0}, attempt.logs()
+    assert seen == losses(reference[1])
     same_end(reference[0], tmp_path)
-    assert checkpoint.verify(last(tmp_path)).placement != checkpoint.verify(last(reference[0])).placement
+    tables = {layer: table for m in attempt.of("placement") for layer, table in m["layers"].items()}
+    assert tables == checkpoint.verify(last(tmp_path)).placement != checkpoint.verify(last(reference[0])).placement
 
 
 def shuffled(draw: random.Random) -> dict[str, list[int]]:
@@ -258,11 +267,11 @@ def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, mod
 
 def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
-    port = free_port()
+    store, meet = worlds.meeting()
     ranks = []
     for rank in range(2):
-        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1"}
-        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, "MASTER_PORT": str(port)}
+        environment = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank}
+        env = {**os.environ, **{k: str(v) for k, v in environment.items()}, **meet}
         command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
         ranks.append(subprocess.Popen(command, cwd=ENGINE, env=env))
     try:
@@ -270,7 +279,22 @@ def test_ranks_start_without_a_zygote(model: Path, tmp_path: Path) -> None:
     finally:
         for process in ranks:
             process.kill()
+        del store
     assert checkpoint.verify(last(tmp_path)).step == 2
+
+
+def test_a_port_that_another_process_took_is_named_and_may_be_tried_again(model: Path, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, model, steps=2, layout={"pp": 1, "dpShard": 2, "ep": 2, "stages": None})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        env = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, "-m", "tessera_engine", "worker", str(spec)]
+        done = subprocess.run(command, cwd=ENGINE, env=env, capture_output=True, text=True, timeout=300)
+    fatal = json.loads(done.stderr.splitlines()[-1])
+    assert (done.returncode, fatal["code"]) == (1, "ENGINE_PORT_TAKEN")
+    assert fatal["message"].startswith(f"port {port} was taken")
 
 
 @pytest.mark.parametrize(

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-ENGINE = Path(__file__).resolve().parents[1]
-
-
-class Zygote:
-    def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ENGINE)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tessera_engine", "zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        self.ready = self.read()
-
-    def ask(self, **request: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the zygote closed its stdout"
-        message: dict[str, Any] = json.loads(line)
-        return message
+from agents import Zygote
 
 
 @pytest.fixture
 def zygote() -> Iterator[Zygote]:
-    it = Zygote()
+    it = Zygote(patience=3)
     yield it
-    it.process.kill()
-    it.process.wait()
+    it.end()
 
 
 def wait_gone(pid: int) -> None:
@@ -96,9 +66,7 @@ def test_kill_reports_the_signal(zygote: Zygote, tmp_path: Path) -> None:
 
 def test_a_bad_request_is_an_error_line_and_not_the_end(zygote: Zygote, tmp_path: Path) -> None:
     for line in (b"not json\n", b'{"do":"dance"}\n', b'{"do":"spawn"}\n'):
-        assert zygote.process.stdin is not None
-        zygote.process.stdin.write(line)
-        zygote.process.stdin.flush()
+        zygote.link.sendall(line)
         assert zygote.read()["code"] == "ENGINE_ZYGOTE_REQUEST"
     spec = sleeper(tmp_path)
     zygote.ask(do="spawn", rank=0, env={}, spec=str(spec), stdout=str(tmp_path / "log"))
@@ -107,14 +75,49 @@ def test_a_bad_request_is_an_error_line_and_not_the_end(zygote: Zygote, tmp_path
     assert "still running" in zygote.read()["message"]
 
 
-def test_children_end_when_stdin_closes(zygote: Zygote, tmp_path: Path) -> None:
+def test_an_agent_that_goes_takes_its_ranks_along_and_the_next_one_finds_the_imports_done(
+    zygote: Zygote, tmp_path: Path
+) -> None:
+    spec = sleeper(tmp_path)
+    for round in range(3):
+        zygote.ask(do="spawn", rank=0, env={}, spec=str(spec), stdout=str(tmp_path / "log"))
+        rank = zygote.read()["pid"]
+        began = time.monotonic()
+        zygote.connect()
+        # Ready is said after the ranks before are gone, so that two generations never train at once.
+        assert not Path(f"/proc/{rank}").exists(), round
+        assert zygote.ready["pid"] == zygote.process.pid
+        assert time.monotonic() - began < 2
+
+
+def test_without_an_agent_it_ends_its_ranks_at_once_and_itself_after_its_patience(
+    zygote: Zygote, tmp_path: Path
+) -> None:
     spec = sleeper(tmp_path)
     zygote.ask(do="spawn", rank=0, env={}, spec=str(spec), stdout=str(tmp_path / "log"))
-    pid = zygote.read()["pid"]
-    assert zygote.process.stdin is not None
-    zygote.process.stdin.close()
+    rank = zygote.read()["pid"]
+    began = time.monotonic()
+    zygote.link.close()
+    wait_gone(rank)
+    assert time.monotonic() - began < 2
+    assert zygote.process.wait(20) == 0
+    assert 2.5 < time.monotonic() - began < 10
+    assert not zygote.path.exists()
+
+
+@pytest.mark.parametrize("how", ["quit", "SIGTERM"])
+def test_told_to_end_it_ends_at_once_with_its_ranks(zygote: Zygote, tmp_path: Path, how: str) -> None:
+    spec = sleeper(tmp_path)
+    zygote.ask(do="spawn", rank=0, env={}, spec=str(spec), stdout=str(tmp_path / "log"))
+    rank = zygote.read()["pid"]
+    began = time.monotonic()
+    if how == "quit":
+        zygote.ask(do="quit")
+    else:
+        zygote.process.terminate()
     assert zygote.process.wait(10) == 0
-    wait_gone(pid)
+    assert time.monotonic() - began < 2
+    wait_gone(rank)
 
 
 def test_children_end_when_the_zygote_is_killed(zygote: Zygote, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from tiny import config
 
 from tessera_engine.engine import Engine
@@ -23,11 +23,10 @@ from tessera_engine.spec import Spec
 CONTEXT = multiprocessing.get_context("fork")
 
 
-def _rank(rank: int, world: int, port: int, pipe: Any, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    os.environ |= {
-        "RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }  # fmt: skip
+def _rank(
+    rank: int, world: int, at: dict[str, str], pipe: Any, task: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), **at}
     torch.set_num_threads(1)
     try:
         pipe.send((True, task(*arguments)))
@@ -37,28 +36,23 @@ def _rank(rank: int, world: int, port: int, pipe: Any, task: Callable[..., Any],
     os._exit(0)
 
 
-# The port is probed and let go before rank 0 takes it, so another process can come between; the world then never meets.
-NEVER_MET = ("connectFullMesh", "EADDRINUSE", "Address already in use")
+def meeting() -> tuple[dist.TCPStore, dict[str, str]]:
+    """A store in this process at which a world meets, and the variables that send its ranks there.
+
+    Its port is free and stays taken from the first moment on: no other process can come between.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    at = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    return store, at
 
 
 def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Runs `task` on `world` ranks; their results by rank. Raises with the first rank's traceback when one fails."""
-    try:
-        return _run(world, task, arguments)
-    except AssertionError as error:
-        if not any(sign in str(error) for sign in NEVER_MET):
-            raise
-    return _run(world, task, arguments)
-
-
-def _run(world: int, task: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    store, at = meeting()
     pipes, processes = [], []
     for rank in range(world):
         mine, theirs = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=_rank, args=(rank, world, port, theirs, task, arguments), daemon=True)
+        process = CONTEXT.Process(target=_rank, args=(rank, world, at, theirs, task, arguments), daemon=True)
         process.start()
         theirs.close()
         pipes.append(mine)
@@ -69,6 +63,7 @@ def _run(world: int, task: Callable[..., Any], arguments: tuple[Any, ...]) -> li
         for process in processes:
             process.kill()
             process.join()
+        del store
     bad = [text for good, text in found if not good]
     if bad:
         raise AssertionError("\n".join(bad))

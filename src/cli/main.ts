@@ -8,9 +8,16 @@ import {
   renderError,
   say,
   TesseraError,
+  type Text,
 } from "../base/index.ts";
 import { makeContext } from "./context.ts";
+import { addGlobal, localize, usageError } from "./help/index.ts";
 import { verbs } from "./verbs/index.ts";
+
+const ABOUT: Text = {
+  en: "Post-trains mixture-of-experts language models, all parameters: lays out, trains, balances, watches, closes the loop.",
+  zh: "後訓練混合專家語言模型的全部參數：佈局、訓練、平衡、守夜、閉環。",
+};
 
 /** The language is needed before parsing, for the help texts, so it is looked up by hand first. */
 function askedLang(argv: readonly string[]): Lang {
@@ -21,29 +28,20 @@ function askedLang(argv: readonly string[]): Lang {
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
   const lang = askedLang(argv);
-  const zh = lang === "zh";
   let exit: ExitCode = EXIT.done;
   const program = new Command("tessera")
-    .description(
-      zh
-        ? "後訓練混合專家語言模型的全部參數：佈局、訓練、平衡、守夜、閉環。"
-        : "Post-trains mixture-of-experts language models, all parameters: lays out, trains, balances, watches, closes the loop.",
-    )
-    .option("--json", zh ? "在標準輸出給一份 JSON 文件" : "print one JSON document on stdout", false)
-    .option("-q, --quiet", zh ? "不在標準錯誤輸出說明" : "no talk on stderr", false)
-    .option("--lang <en|zh>", zh ? "螢幕語言" : "language of the screen")
+    .description(say(ABOUT, lang))
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError();
+    .configureOutput({ outputError: () => undefined });
+  addGlobal(program, lang);
+  localize(program, lang);
   for (const verb of verbs) {
     const command = program
       .command(verb.name)
       .description(say(verb.summary, lang))
       .exitOverride()
-      // Global options may stand after the verb too, as people type them.
-      .option("--json", zh ? "在標準輸出給一份 JSON 文件" : "print one JSON document on stdout", false)
-      .option("-q, --quiet", zh ? "不在標準錯誤輸出說明" : "no talk on stderr", false)
-      .option("--lang <en|zh>", zh ? "螢幕語言" : "language of the screen");
+      .copyInheritedSettings(program);
+    addGlobal(command, lang);
     verb.define(command, async (run) => {
       const options = command.optsWithGlobals() as { json?: boolean; quiet?: boolean };
       const json = Boolean(options.json || program.opts()["json"]);
@@ -56,14 +54,22 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
     await program.parseAsync([...argv], { from: "user" });
     return exit;
   } catch (cause) {
-    if (cause instanceof CommanderError) return cause.exitCode === 0 ? EXIT.done : EXIT.usage;
-    if (cause instanceof TesseraError) {
-      if (argv.includes("--json")) process.stdout.write(`${JSON.stringify(errorJson(cause))}\n`);
-      process.stderr.write(`${renderError(cause, lang)}\n`);
-      return cause.entry.exit;
+    if (cause instanceof CommanderError) {
+      // Help that was asked for, or shown because nothing was, is no failure to explain.
+      if (cause.code.startsWith("commander.help")) return cause.exitCode === 0 ? EXIT.done : EXIT.usage;
+      const verb = verbs.find(({ name }) => argv.includes(name));
+      return failed(usageError(cause, `tessera ${verb ? `${verb.name} ` : ""}--help`), argv, lang);
     }
+    if (cause instanceof TesseraError) return failed(cause, argv, lang);
     throw cause;
   }
+}
+
+/** Tells of an expected failure on both streams; returns the exit code. */
+function failed(error: TesseraError, argv: readonly string[], lang: Lang): ExitCode {
+  if (argv.includes("--json")) process.stdout.write(`${JSON.stringify(errorJson(error))}\n`);
+  process.stderr.write(`${renderError(error, lang)}\n`);
+  return error.entry.exit;
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -81,6 +81,14 @@ export function eventText(context: Context, event: JournalEvent, terse: boolean)
         "  第 {attempt} 次嘗試的進程仍在工作：已接管",
         { attempt: event.attempt },
       );
+    case "balance":
+      return event.action === "act"
+        ? `  ⇄ ${context.say(event.line)}`
+        : terse
+          ? null
+          : context.say(event.line);
+    case "memoryForecast":
+      return event.action === "none" ? null : `! ${context.say(event.line)}`;
     case "stopAsked":
       return event.now
         ? tell("stopping now", "立即停止")
@@ -89,12 +97,13 @@ export function eventText(context: Context, event: JournalEvent, terse: boolean)
             "停止中：先保存檢查點（再按 Ctrl-C 立即停止）",
           );
     default:
-      return terse ? null : quietEvent(event, tell);
+      return terse ? null : quietEvent(event, context, tell);
   }
 }
 
 function quietEvent(
   event: JournalEvent,
+  context: Context,
   tell: (en: string, zh: string, params?: Readonly<Record<string, string | number>>) => string,
 ): string | null {
   switch (event.kind) {
@@ -153,6 +162,33 @@ function quietEvent(
         size: formatBytes(event.bytes),
         took: formatSeconds(event.seconds),
       });
+    case "relocated":
+      return event.ok
+        ? tell(
+            "experts moved after step {step}: {size} in {took}",
+            "第 {step} 步後專家已搬動：{size}，用時 {took}",
+            {
+              step: event.step,
+              size: formatBytes(event.bytes),
+              took: formatSeconds(event.seconds),
+            },
+          )
+        : tell("experts did not move: {why}", "專家未搬動：{why}", { why: event.why ?? "" });
+    case "balanceGain":
+      return tell(
+        "the move saves {saved} a step: {before} → {after}, busiest rank {from} → {to} of the mean; paid back in {payback} steps",
+        "搬動每步省 {saved}：{before} → {after}，最忙進程為平均的 {from} → {to}；{payback} 步回本",
+        {
+          saved: formatSeconds(event.savedSecondsPerStep),
+          before: formatSeconds(event.before.stepSeconds),
+          after: formatSeconds(event.after.stepSeconds),
+          from: event.before.slowest.toFixed(3),
+          to: event.after.slowest.toFixed(3),
+          payback: event.paybackSteps?.toFixed(1) ?? "∞",
+        },
+      );
+    case "placed":
+      return context.say(event.line);
     case "trained":
       return tell("trained to step {step}", "訓練至第 {step} 步", event);
     case "ended":

@@ -1,3 +1,4 @@
+import { type CollectiveCurve, measuredCollective } from "./profile.ts";
 import type { Link } from "./types.ts";
 
 /**
@@ -8,7 +9,12 @@ import type { Link } from "./types.ts";
  * pipeline chunks through them), so bytes cost the slowest level while the hops add up. Latency and start cost make small
  * messages slow, which gives the usual bandwidth-by-size curve. Alpha-beta form: Thakur, Rabenseifner, Gropp (2005).
  */
-export type Wires = { readonly links: readonly Link[]; readonly collectiveSeconds: number };
+export type Wires = {
+  readonly links: readonly Link[];
+  readonly collectiveSeconds: number;
+  /** What was measured answers before the links do. */
+  readonly measured?: readonly CollectiveCurve[];
+};
 
 /** Where a group's ranks lie: how many, and how far apart in device numbers. */
 export type Span = { readonly size: number; readonly stride: number };
@@ -43,6 +49,8 @@ export function collectiveSeconds(
 ): number {
   const n = span.size;
   if (n <= 1 || bytes <= 0) return 0;
+  const known = wires.measured && measuredCollective(wires.measured, kind, bytes, span);
+  if (known !== undefined) return known;
   const members = membersByLevel(wires.links, span);
   let transfer = 0;
   let hops = 0;
@@ -77,6 +85,9 @@ const hopCount = (kind: CollectiveKind, fan: number): number =>
 export function messageSeconds(wires: Wires, bytes: number, distance: number): number {
   const link = wires.links.find((candidate) => distance < candidate.span) ?? wires.links.at(-1);
   if (!link || distance === 0) return 0;
+  const known =
+    wires.measured && measuredCollective(wires.measured, "message", bytes, { size: 2, stride: distance });
+  if (known !== undefined) return known;
   return wires.collectiveSeconds / 2 + link.latency + bytes / (link.bandwidth * link.efficiency);
 }
 

@@ -47,6 +47,33 @@ export const clusterFail = catalog({
     },
     next: { en: "list links from the smallest block to the largest", zh: "請由小到大列出各層連線" },
   },
+  PROFILE_SHAPE: {
+    exit: EXIT.usage,
+    message: {
+      en: "the device profile is damaged: {path} {problem}",
+      zh: "裝置描述檔損壞：{path} {problem}",
+    },
+    next: { en: "measure it again: tessera calibrate", zh: "重新量測：tessera calibrate" },
+  },
+  PROFILE_SCHEMA: {
+    exit: EXIT.usage,
+    message: {
+      en: "the device profile is of version '{found}', this program reads '{wanted}'",
+      zh: "裝置描述檔的版本為「{found}」，本程式讀取「{wanted}」",
+    },
+    next: { en: "measure it again: tessera calibrate", zh: "重新量測：tessera calibrate" },
+  },
+  PROFILE_DEVICE: {
+    exit: EXIT.usage,
+    message: {
+      en: "the profile was measured on {measured}, the cluster has {device}",
+      zh: "描述檔量自 {measured}，但叢集的加速器為 {device}",
+    },
+    next: {
+      en: "run tessera calibrate on that device, or plan for the device that was measured",
+      zh: "請在該裝置上執行 tessera calibrate，或改為規劃已量測的裝置",
+    },
+  },
   CLUSTER_DEVICES: {
     exit: EXIT.usage,
     message: {

@@ -7,9 +7,21 @@ export {
   type Span,
   type Wires,
 } from "./collective.ts";
+export { type Curve, curveSeconds, fitCurve, type Sample } from "./curve.ts";
 export { clusterFail } from "./errors.ts";
 export { parseCluster } from "./parse.ts";
-export { DEVICES, findDevice, presetCluster, presetGroup } from "./presets.ts";
+export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
+export {
+  type CollectiveCurve,
+  type DeviceProfile,
+  FEATURES,
+  gemmFeatures,
+  groupedFeatures,
+  type KernelCurves,
+  PROFILE_SCHEMA,
+  type ProfilePoint,
+} from "./profile.ts";
+export { parseProfile, profileMachine, withProfile } from "./profile-read.ts";
 export {
   type Cluster,
   clusterDevices,

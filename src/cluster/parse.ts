@@ -1,6 +1,8 @@
 import { err, ok, type Place, type Result, TesseraError } from "../base/index.ts";
 import { clusterFail } from "./errors.ts";
 import { DEVICES, findDevice, WIRINGS } from "./presets.ts";
+import { profiledGroup } from "./profile-read.ts";
+import type { DeviceProfile } from "./profile.ts";
 import type { Cluster, Device, Efficiency, Link, NodeGroup } from "./types.ts";
 
 /**
@@ -8,11 +10,16 @@ import type { Cluster, Device, Efficiency, Link, NodeGroup } from "./types.ts";
  * the path of the value, because a unit slip (GB for Gb) would quietly spoil every plan. Unit and key name go together.
  *
  * @param file name for error places
+ * @param profiles reads the device profile that a group names
  */
-export function parseCluster(data: unknown, file?: string): Result<Cluster> {
+export function parseCluster(
+  data: unknown,
+  file?: string,
+  profiles?: (path: string) => DeviceProfile,
+): Result<Cluster> {
   const reader = new Reader(file === undefined ? {} : { file });
   try {
-    return ok(readCluster(reader, data));
+    return ok(readCluster(reader, data, profiles));
   } catch (cause) {
     if (cause instanceof TesseraError) return err(cause);
     throw cause;
@@ -21,9 +28,13 @@ export function parseCluster(data: unknown, file?: string): Result<Cluster> {
 
 const GiB = 1024 ** 3;
 
-function readCluster(r: Reader, data: unknown): Cluster {
+type Profiles = ((path: string) => DeviceProfile) | undefined;
+
+function readCluster(r: Reader, data: unknown, profiles: Profiles): Cluster {
   const top = r.object(data, "", ["name", "collectiveMicroseconds", "groups", "between"]);
-  const groups = r.list(top["groups"], "groups").map((group, i) => readGroup(r, group, `groups[${i}]`));
+  const groups = r
+    .list(top["groups"], "groups")
+    .map((group, i) => readGroup(r, group, `groups[${i}]`, profiles));
   if (groups.length === 0) throw r.empty("groups", 0);
   const between = top["between"];
   if (groups.length > 1 && between === undefined) {
@@ -50,8 +61,15 @@ function readCluster(r: Reader, data: unknown): Cluster {
   };
 }
 
-function readGroup(r: Reader, data: unknown, path: string): NodeGroup {
-  const group = r.object(data, path, ["device", "nodes", "devicesPerNode", "hostMemoryGiB", "links"]);
+function readGroup(r: Reader, data: unknown, path: string, profiles: Profiles): NodeGroup {
+  const group = r.object(data, path, [
+    "device",
+    "nodes",
+    "devicesPerNode",
+    "hostMemoryGiB",
+    "links",
+    "profile",
+  ]);
   const device = readDevice(r, group["device"], `${path}.device`);
   const wiring = WIRINGS[device.id];
   const need = (key: string, fallback: unknown) => {
@@ -79,7 +97,7 @@ function readGroup(r: Reader, data: unknown, path: string): NodeGroup {
     }
   }
   const last = links.length - 1;
-  return {
+  const plain: NodeGroup = {
     device,
     nodes: r.count(group["nodes"], `${path}.nodes`, 1e6),
     devicesPerNode: r.count(need("devicesPerNode", wiring?.perNode), `${path}.devicesPerNode`, 1024),
@@ -92,6 +110,12 @@ function readGroup(r: Reader, data: unknown, path: string): NodeGroup {
     // Nothing lies beyond the last level, so it reaches every device whatever was written.
     links: links.map((link, i) => (i === last ? { ...link, span: Number.POSITIVE_INFINITY } : link)),
   };
+  if (group["profile"] === undefined) return plain;
+  const name = r.text(group["profile"], `${path}.profile`);
+  if (!profiles) throw r.shape(`${path}.profile`, "cannot be read here; give --profile");
+  const found = profiledGroup(plain, profiles(name));
+  if (found.ok) return found.value;
+  throw found.error;
 }
 
 const DEVICE_KEYS = [

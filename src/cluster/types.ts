@@ -1,3 +1,5 @@
+import type { CollectiveCurve, KernelCurves } from "./profile.ts";
+
 /** Number formats a matrix engine multiplies in. fp4 stands for every 4-bit block format. */
 export type MathFormat = "fp32" | "bf16" | "fp8" | "fp4";
 
@@ -57,6 +59,8 @@ export type Device = {
   /** Bytes/s, one direction, between one device and its host's memory when all devices of the node copy. */
   readonly hostBandwidth: number;
   readonly efficiency: Efficiency;
+  /** Curves of a measured profile; where there is one, it answers instead of peak and efficiency. */
+  readonly measured?: KernelCurves;
 };
 
 /**
@@ -81,6 +85,10 @@ export type NodeGroup = {
   readonly devicesPerNode: number;
   readonly hostMemoryBytes: number;
   readonly links: readonly Link[];
+  /** Collectives as measured inside a node; they answer for the groups they cover, links for wider ones. */
+  readonly collectives?: readonly CollectiveCurve[];
+  /** Processor cores that the node's devices share, where the devices are processes: more of them than cores take turns. */
+  readonly cores?: number;
 };
 
 export type Cluster = {

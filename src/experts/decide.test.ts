@@ -37,7 +37,7 @@ describe("the controller", () => {
     const decision = unwrap(decide(makeUpHistory(recipe), start, cost, act));
     expect(decision.action).toBe("act");
     expect(decision.forecast.paybackSteps).toBeLessThan(10);
-    for (const [id, slots] of Object.entries(decision.command?.layers ?? {})) {
+    for (const [id, slots] of Object.entries(decision.command?.placement ?? {})) {
       expect(slots).toEqual(Array.from(layerSlots(decision.placement, Number(id))));
     }
     expect(decision.line.en).toMatch(/^move \d+ experts in 3 of 3 layers/);

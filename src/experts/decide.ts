@@ -23,7 +23,7 @@ export type ControllerOptions = {
 /** What a worker obeys at the next step boundary: for each layer that changes, the expert of every slot. */
 export type RelocateCommand = {
   readonly do: "relocate";
-  readonly layers: Readonly<Record<string, readonly number[]>>;
+  readonly placement: Readonly<Record<string, readonly number[]>>;
 };
 
 export type Decision = {
@@ -97,7 +97,7 @@ export function decide(
   }
   const command: RelocateCommand = {
     do: "relocate",
-    layers: Object.fromEntries(
+    placement: Object.fromEntries(
       moving.map((layer) => [
         String(layer.layer),
         Array.from(layerSlots(placement, current.ids.indexOf(layer.layer))),

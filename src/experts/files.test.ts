@@ -67,7 +67,12 @@ test("a placement comes back from its own file, from EPLB's map and from a reloc
       const loads = { ...makeUpLoads(2, 12, { kind: "zipf", s: 1 }, seed, 999), ids: [4, 7] };
       const { placement } = unwrap(plan(loads, shape));
       const json = placementJson(placement);
-      const forms = [json, { placement: json }, eplbMaps(placement), { do: "relocate", layers: json.layers }];
+      const forms = [
+        json,
+        { placement: json },
+        eplbMaps(placement),
+        { do: "relocate", placement: json.layers },
+      ];
       for (const form of forms) {
         expect(unwrap(readPlacement(JSON.stringify(form), [4, 7], shape)).slots).toEqual(placement.slots);
       }

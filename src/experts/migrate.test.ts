@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
+import { binsOf } from "./bins.ts";
 import { layerBound } from "./layer-bound.ts";
 import { layerLoads } from "./loads.ts";
 import { migrateLayer } from "./migrate.ts";
 import { keepSlots, layerMoves, matchRanks } from "./moves.ts";
-import { checkPlacement, layerSlots, maxOverMean, startPlacement } from "./placement.ts";
+import { dealOneEach } from "./one-each.ts";
+import { checkPlacement, layerSlots, loadOfRanks, maxOverMean, startPlacement } from "./placement.ts";
 import { plan } from "./plan.ts";
 import { makeShape, type Shape } from "./shape.ts";
 import { drift, makeUpLoads } from "./synthetic.ts";
@@ -63,9 +65,12 @@ test("a migrated layer keeps the rules, never gets slower, and its curve is true
 
 test("after drift the same balance costs at least 5 times fewer transfers than a plan from scratch", () => {
   const shape = unwrap(makeShape({ experts: 384, ranks: 64, slots: 448, nodes: 8 }));
-  const loads = makeUpLoads(4, 384, { kind: "lognormal", cv: 0.5 }, 5);
-  const old = unwrap(plan(loads, shape)).placement;
-  for (const change of [0.02, 0.1, 0.3]) {
+  for (const { skew, change } of [
+    ...[0.02, 0.1, 0.3].map((by) => ({ skew: { kind: "lognormal" as const, cv: 0.5 }, change: by })),
+    { skew: { kind: "zipf" as const, s: 0.9 }, change: 0.3 },
+  ]) {
+    const loads = makeUpLoads(4, 384, skew, 5);
+    const old = unwrap(plan(loads, shape)).placement;
     const now = drift(loads, change, 6);
     const fresh = unwrap(plan(now, shape, { goal: 1.005 }));
     let scratch = 0;
@@ -82,6 +87,43 @@ test("after drift the same balance costs at least 5 times fewer transfers than a
     }
     expect(scratch / warm).toBeGreaterThanOrEqual(5);
   }
+});
+
+test("one slot of each rank: the chosen experts fit whenever the search says so, and no choice fits better where ranks are few", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 2, max: 4 }),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer(),
+      (ranks, per, seed) => {
+        const experts = ranks * per;
+        const shape = unwrap(makeShape({ experts, ranks }));
+        const bins = binsOf(shape, 0, ranks, experts);
+        const loads = makeUpLoads(1, experts, { kind: "lognormal", cv: 0.8 }, seed, 1000).values;
+        const before = startPlacement([0], shape).slots;
+        // The slow twin: every choice of one slot a rank, dealt anew in every order.
+        let least = Number.POSITIVE_INFINITY;
+        for (let code = 0; code < per ** ranks; code++) {
+          const slot = Array.from({ length: ranks }, (_, r) => r * per + (Math.floor(code / per ** r) % per));
+          for (const order of permutations(ranks)) {
+            const row = before.slice();
+            slot.forEach((s, r) => {
+              row[s] = before[slot[order[r] as number] as number] as number;
+            });
+            least = Math.min(least, Math.max(...loadOfRanks(shape, row, loads)));
+          }
+        }
+        const dealt = dealOneEach(bins, before, loads, least * (1 + 1e-9), 0, shape.nodeOf);
+        check(shape, dealt);
+        for (let r = 0; r < ranks; r++) {
+          const fresh = dealt.subarray(r * per, r * per + per).filter((e) => Math.floor(e / per) !== r);
+          expect(fresh.length).toBeLessThanOrEqual(1);
+        }
+        expect(Math.max(...loadOfRanks(shape, dealt, loads))).toBeLessThanOrEqual(least * 1.1);
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
 
 test("a good plan is left alone", () => {

@@ -1,8 +1,8 @@
 import { type Bins, binsOf } from "./bins.ts";
+import { dealOneEach } from "./one-each.ts";
 import { holds } from "./pack.ts";
-import { rankLoads, slowest } from "./refine.ts";
-import { countsOf } from "./search.ts";
 import type { Shape } from "./shape.ts";
+import { migrateStepwise } from "./stepwise.ts";
 
 /** A point of the curve balance against transfers of one layer, after `changes` exchanges or new copies. */
 export type CurvePoint = { readonly transfers: number; readonly time: number };
@@ -18,7 +18,8 @@ export type LayerMigration = {
  * Starts from where the experts are and changes as little as possible until the slowest rank takes at most `target`: the slowest rank
  * first, by (1) one copy placed instead of a spare one if that is enough (one transfer), (2) the exchange that just brings it under the
  * target and keeps the partner under it (two transfers), preferring partners on the same node, (3) the exchange or copy that helps most.
- * Group-limited shapes exchange inside nodes only. Stops after `mostTransfers`, or when nothing helps.
+ * Beside it stands the plan that changes at most one slot of each rank and deals those anew; what sends less is taken, a transfer over
+ * the network counting double. Group-limited shapes change inside nodes only. Stops after `mostTransfers`, or when nothing helps.
  */
 export function migrateLayer(
   shape: Shape,
@@ -30,7 +31,7 @@ export function migrateLayer(
   const slots = current.slice();
   if (!shape.hierarchical) {
     const bins = binsOf(shape, 0, shape.ranks, shape.experts);
-    return migrate(bins, slots, loads, target, mostTransfers, shape.nodeOf);
+    return cheapest(bins, slots, loads, target, mostTransfers, shape.nodeOf);
   }
   const perNode = shape.ranks / shape.nodes;
   const run = (goal: number): LayerMigration[] =>
@@ -39,7 +40,7 @@ export function migrateLayer(
       const from = shape.slotStart[node * perNode] as number;
       const part = slots.subarray(from, from + bins.total);
       part.set(current.subarray(from, from + bins.total));
-      return migrate(bins, part, loads, goal, mostTransfers, new Int32Array(perNode));
+      return cheapest(bins, part, loads, goal, mostTransfers, new Int32Array(perNode));
     });
   // A node that can be faster than the slowest one need not be: what it would move wins nothing.
   const floor = Math.max(...run(target).map((part) => part.time));
@@ -65,14 +66,13 @@ function mergeCurves(parts: readonly LayerMigration[]): CurvePoint[] {
   }
 }
 
-type Change = {
-  readonly kind: "exchange" | "copy";
-  readonly a: number;
-  readonly b: number;
-  readonly q: number;
-};
+/** Most spare copies that are given to other experts, where that pays, before the slots are chosen, in different attempts. */
+const COPIES_FIRST = [0, 16];
+/** Fewer transfers than this need no second plan. */
+const FEW = 4;
 
-function migrate(
+/** Changes `slots` in place: step by step or one slot a rank, whichever reaches the target (or comes nearest) and sends less. */
+function cheapest(
   bins: Bins,
   slots: Int32Array,
   loads: Float64Array,
@@ -81,227 +81,49 @@ function migrate(
   nodeOf: Int32Array,
 ): LayerMigration {
   const before = slots.slice();
-  const counts = countsOf(bins, slots);
-  const share = new Float64Array(bins.experts);
-  for (let e = 0; e < bins.experts; e++)
-    if (counts[e]) share[e] = (loads[e] as number) / (counts[e] as number);
-  const load = new Float64Array(bins.ranks);
-  rankLoads(bins, share, slots, load);
-  const rankOf = new Int32Array(bins.total);
-  for (let r = 0; r < bins.ranks; r++) rankOf.fill(r, bins.start[r], bins.start[r + 1]);
-  const holders: number[][] = Array.from({ length: bins.experts }, () => []);
-  for (let s = 0; s < bins.total; s++) (holders[slots[s] as number] as number[]).push(rankOf[s] as number);
-  const replace = (e: number, from: number, to: number) => {
-    const ranks = holders[e] as number[];
-    ranks[ranks.indexOf(from)] = to;
-  };
-  let transfers = 0;
-  let time = slowest(bins, load);
-  const curve: CurvePoint[] = [{ transfers, time }];
-  while (time > target * (1 + 1e-12)) {
-    let r = 0;
-    for (let q = 1; q < bins.ranks; q++) {
-      if ((load[q] as number) / (bins.speed[q] as number) > (load[r] as number) / (bins.speed[r] as number))
-        r = q;
-    }
-    const change =
-      copyChange(bins, slots, loads, counts, share, load, r, target, time, true, holders, rankOf) ??
-      exchangeChange(bins, slots, share, load, r, target, time, nodeOf) ??
-      copyChange(bins, slots, loads, counts, share, load, r, target, time, false, holders, rankOf);
-    if (!change) break;
-    const cost = change.kind === "copy" ? 1 : 2;
-    if (transfers + cost > mostTransfers) break;
-    transfers += cost;
-    if (change.kind === "exchange") {
-      const e = slots[change.a] as number;
-      slots[change.a] = slots[change.b] as number;
-      slots[change.b] = e;
-      const q = change.q;
-      const moved = (share[e] as number) - (share[slots[change.a] as number] as number);
-      load[r] = (load[r] as number) - moved;
-      load[q] = (load[q] as number) + moved;
-      replace(e, r, q);
-      replace(slots[change.a] as number, q, r);
-    } else {
-      const f = slots[change.b] as number;
-      slots[change.b] = change.a;
-      (holders[change.a] as number[]).push(change.q);
-      holders[f] = (holders[f] as number[]).filter((rank) => rank !== change.q);
-      for (const [expert, by] of [
-        [change.a, 1],
-        [f, -1],
-      ] as const) {
-        counts[expert] = (counts[expert] as number) + by;
-        share[expert] = (loads[expert] as number) / (counts[expert] as number);
-      }
-      rankLoads(bins, share, slots, load);
-    }
-    time = slowest(bins, load);
-    curve.push({ transfers, time });
+  let best = migrateStepwise(bins, slots, loads, target, mostTransfers, nodeOf);
+  const steps = best.curve;
+  let cost = sendings(bins, before, slots, nodeOf);
+  if ((steps.at(-1) as CurvePoint).transfers < FEW || bins.ranks < 3) return best;
+  for (const copies of bins.total > bins.experts ? COPIES_FIRST : [0]) {
+    const dealt = dealOneEach(bins, before, loads, target, copies, nodeOf);
+    const other = migrateStepwise(bins, dealt, loads, target, Number.POSITIVE_INFINITY, nodeOf, before);
+    const otherCost = sendings(bins, before, dealt, nodeOf);
+    const times = [Math.max(other.time, target), Math.max(best.time, target)] as const;
+    const nearer = times[0] < times[1] * (1 - 1e-9);
+    if (otherCost.transfers > mostTransfers) continue;
+    if (!nearer && (times[0] > times[1] * (1 + 1e-9) || otherCost.weighted >= cost.weighted)) continue;
+    cost = otherCost;
+    const last = { transfers: cost.transfers, time: other.time };
+    const earlier = steps.filter((point) => point.transfers < last.transfers && point.time > last.time);
+    best = { slots: dealt, time: other.time, curve: [...earlier, last] };
   }
-  const saved = sendHome(bins, slots, before, share, load, rankOf, Math.max(time, target));
-  if (saved > 0) {
-    const last = curve.pop() as CurvePoint;
-    curve.push({ transfers: last.transfers - saved, time: slowest(bins, load) });
-  }
-  return { slots, time: slowest(bins, load), curve };
+  slots.set(best.slots);
+  return { ...best, slots };
 }
 
-/** Exchanges that bring moved experts back to a rank they came from while no rank exceeds `limit`; returns the transfers saved. */
-function sendHome(
+/** Slots that hold an expert their rank did not hold before; in `weighted` those whose node did not hold it count twice. */
+function sendings(
   bins: Bins,
-  slots: Int32Array,
   before: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
-  rankOf: Int32Array,
-  limit: number,
-): number {
-  let saved = 0;
-  for (let a = 0; a < bins.total; a++) {
-    const x = slots[a] as number;
-    const r = rankOf[a] as number;
-    if (holds(bins, before, r, x)) continue;
-    for (let b = 0; b < bins.total; b++) {
-      const q = rankOf[b] as number;
-      const y = slots[b] as number;
-      if (q === r || holds(bins, slots, q, x) || holds(bins, slots, r, y)) continue;
-      const atHome = (rank: number, expert: number) => (holds(bins, before, rank, expert) ? 1 : 0);
-      const gain = atHome(q, x) + atHome(r, y) - atHome(q, y);
-      if (gain <= 0) continue;
-      const moved = (share[x] as number) - (share[y] as number);
-      if ((load[r] as number) - moved > limit * (bins.speed[r] as number)) continue;
-      if ((load[q] as number) + moved > limit * (bins.speed[q] as number)) continue;
-      slots[a] = y;
-      slots[b] = x;
-      load[r] = (load[r] as number) - moved;
-      load[q] = (load[q] as number) + moved;
-      saved += gain;
-      break;
-    }
-  }
-  return saved;
-}
-
-/** The exchange for rank r: the tightest that brings it under the target, else the one with the least slower time. */
-function exchangeChange(
-  bins: Bins,
-  slots: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
-  r: number,
-  target: number,
-  time: number,
+  after: Int32Array,
   nodeOf: Int32Array,
-): Change | undefined {
-  const loadR = load[r] as number;
-  const speedR = bins.speed[r] as number;
-  const need = loadR - target * speedR;
-  // A partner over the network has to fit better by this much to be preferred to one on the same node.
-  const far = 0.002 * target * speedR;
-  let fit = Number.POSITIVE_INFINITY;
-  let help = time * (1 - 1e-9);
-  let snug: Change | undefined;
-  let steep: Change | undefined;
-  for (let q = 0; q < bins.ranks; q++) {
-    if (q === r) continue;
-    const loadQ = load[q] as number;
-    const speedQ = bins.speed[q] as number;
-    const room = target * speedQ - loadQ;
-    const penalty = nodeOf[q] === nodeOf[r] ? 0 : far;
-    for (let a = bins.start[r] as number; a < (bins.start[r + 1] as number); a++) {
-      const e = slots[a] as number;
-      const shareA = share[e] as number;
-      for (let b = bins.start[q] as number; b < (bins.start[q + 1] as number); b++) {
-        const f = slots[b] as number;
-        const moved = shareA - (share[f] as number);
-        if (moved <= 0) continue;
-        const complete = moved >= need && moved <= room;
-        if (complete ? moved - need + penalty >= fit : fit < Number.POSITIVE_INFINITY) continue;
-        const timeR = (loadR - moved) / speedR;
-        const timeQ = (loadQ + moved) / speedQ;
-        const slower = timeR > timeQ ? timeR : timeQ;
-        if (!complete && slower >= help) continue;
-        if (holds(bins, slots, q, e) || holds(bins, slots, r, f)) continue;
-        if (complete) {
-          fit = moved - need + penalty;
-          snug = { kind: "exchange", a, b, q };
-        } else {
-          help = slower;
-          steep = { kind: "exchange", a, b, q };
-        }
-      }
+): { transfers: number; weighted: number } {
+  let transfers = 0;
+  let network = 0;
+  const ofNode = new Set<number>();
+  const key = (r: number, e: number) => (nodeOf[r] as number) * bins.experts + e;
+  for (let r = 0; r < bins.ranks; r++) {
+    for (let s = bins.start[r] as number; s < (bins.start[r + 1] as number); s++)
+      ofNode.add(key(r, before[s] as number));
+  }
+  for (let r = 0; r < bins.ranks; r++) {
+    for (let s = bins.start[r] as number; s < (bins.start[r + 1] as number); s++) {
+      const e = after[s] as number;
+      if (holds(bins, before, r, e)) continue;
+      transfers++;
+      if (!ofNode.has(key(r, e))) network++;
     }
   }
-  return snug ?? steep;
-}
-
-/**
- * One more copy of an expert of rank r instead of a spare copy elsewhere. `complete`: only if every touched rank ends under the target;
- * else the one whose touched ranks end slowest-least, below the present slowest time.
- */
-function copyChange(
-  bins: Bins,
-  slots: Int32Array,
-  loads: Float64Array,
-  counts: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
-  r: number,
-  target: number,
-  time: number,
-  complete: boolean,
-  holders: readonly (readonly number[])[],
-  rankOf: Int32Array,
-): Change | undefined {
-  let best = complete ? target * (1 + 1e-12) : time * (1 - 1e-9);
-  let found: Change | undefined;
-  const spares: number[] = [];
-  for (let b = 0; b < bins.total; b++) if ((counts[slots[b] as number] as number) > 1) spares.push(b);
-  for (let a = bins.start[r] as number; a < (bins.start[r + 1] as number); a++) {
-    const e = slots[a] as number;
-    const lessE = (share[e] as number) - (loads[e] as number) / ((counts[e] as number) + 1);
-    if (((load[r] as number) - lessE) / (bins.speed[r] as number) > best) continue;
-    for (const b of spares) {
-      const f = slots[b] as number;
-      const q = rankOf[b] as number;
-      if (f === e || q === r || holds(bins, slots, q, e)) continue;
-      const moreF = (loads[f] as number) / ((counts[f] as number) - 1) - (share[f] as number);
-      const atQ =
-        ((load[q] as number) + (share[e] as number) - lessE - (share[f] as number)) /
-        (bins.speed[q] as number);
-      if (atQ >= best) continue;
-      const worst = Math.max(atQ, worstHolder(bins, holders, load, e, lessE, f, moreF, q));
-      if (worst < best) {
-        best = worst;
-        found = { kind: "copy", a: e, b, q };
-      }
-    }
-  }
-  return found;
-}
-
-/** Slowest of the holders of e and f, rank q left out, after every holder of e loses `lessE` and every one of f gains `moreF`. */
-function worstHolder(
-  bins: Bins,
-  holders: readonly (readonly number[])[],
-  load: Float64Array,
-  e: number,
-  lessE: number,
-  f: number,
-  moreF: number,
-  q: number,
-): number {
-  const ofE = holders[e] as readonly number[];
-  const ofF = holders[f] as readonly number[];
-  let worst = 0;
-  for (const r of ofE) {
-    const after = (load[r] as number) - lessE + (ofF.includes(r) ? moreF : 0);
-    worst = Math.max(worst, after / (bins.speed[r] as number));
-  }
-  for (const r of ofF) {
-    if (r === q || ofE.includes(r)) continue;
-    worst = Math.max(worst, ((load[r] as number) + moreF) / (bins.speed[r] as number));
-  }
-  return worst;
+  return { transfers, weighted: transfers + network };
 }

@@ -101,7 +101,7 @@ export function matchRanks(shape: Shape, before: Int32Array, after: Int32Array):
 }
 
 /** Assignment of n columns to n rows with the largest sum (Hungarian method with potentials, O(n^3)). */
-function assign(n: number, value: (row: number, column: number) => number): number[] {
+export function assign(n: number, value: (row: number, column: number) => number): number[] {
   const rowOf = new Int32Array(n + 1);
   const u = new Float64Array(n + 1);
   const v = new Float64Array(n + 1);

@@ -77,7 +77,12 @@ export function readPlacement(
     return unreadable("not JSON / 不是 JSON");
   }
   let document = value as Record<string, unknown> | null;
-  if (isObject(document?.["placement"])) document = document["placement"] as Record<string, unknown>;
+  if (isObject(document?.["placement"])) {
+    const inner = document["placement"];
+    // A relocation command names its layers right there.
+    const whole = inner["layers"] !== undefined || inner["physical_to_logical_map"] !== undefined;
+    document = whole ? inner : { layers: inner };
+  }
   if (!isObject(document)) return unreadable("no object / 不是物件");
   for (const what of ["experts", "ranks", "nodes", "groups"] as const) {
     if (document[what] !== undefined && document[what] !== shape[what]) {

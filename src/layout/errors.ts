@@ -3,7 +3,7 @@ import { catalog, EXIT } from "../base/index.ts";
 export const layoutFail = catalog({
   PLAN_ILLEGAL: {
     exit: EXIT.usage,
-    message: { en: "the layout is not legal: {detail}", zh: "佈局不合法：{detail}" },
+    message: { en: "the layout is not legal: {detail}", zh: "佈局不合法：{detailZh}" },
     next: {
       en: "change the degree named, or let `tessera plan` search",
       zh: "修改所述的並行度，或用 `tessera plan` 搜索",
@@ -23,12 +23,23 @@ export const layoutFail = catalog({
   PLAN_NO_ROOM: {
     exit: EXIT.infeasible,
     message: {
-      en: "the model does not fit: of {considered} layouts the nearest ({layout}) is short by {short} on its fullest device",
-      zh: "模型放不下：{considered} 個佈局中最接近的（{layout}）在最滿的加速器上仍差 {short}",
+      en: "the model does not fit: of {considered} layouts the nearest ({layout}) is short by at least {short} on its fullest device",
+      zh: "模型放不下：{considered} 個佈局中最接近的（{layout}）在最滿的加速器上至少還差 {short}",
     },
     next: {
-      en: "it fits with about {devices} devices of this kind, or with {memory} on each device; recomputation, swap and bf16 gradients also help where they are not used yet",
-      zh: "約需 {devices} 個同型加速器，或每個加速器 {memory} 記憶體；尚未使用重算、換出或 bf16 梯度時也可一試",
+      en: "recomputation, swap, smaller states (--precision bf16-lean), shorter sequences or more devices help where they are not used yet",
+      zh: "尚未使用重算、換出、較小的狀態（--precision bf16-lean）、較短序列或更多加速器時可一試",
+    },
+  },
+  PLAN_NO_ROOM_HERE: {
+    exit: EXIT.infeasible,
+    message: {
+      en: "the model does not fit: of {considered} layouts the nearest ({layout}) is short by at least {short} on its fullest device",
+      zh: "模型放不下：{considered} 個佈局中最接近的（{layout}）在最滿的加速器上至少還差 {short}",
+    },
+    next: {
+      en: "it fits on {devices} devices of this kind, or with {memory} on each device; recomputation, swap, smaller states (--precision bf16-lean) and shorter sequences also help where they are not used yet",
+      zh: "{devices} 個同型加速器，或每個加速器 {memory} 記憶體即可放下；尚未使用重算、換出、較小的狀態（--precision bf16-lean）或較短序列時也可一試",
     },
   },
   EXPORT_UNSUPPORTED: {

@@ -25,9 +25,13 @@ export type FallbackPlan = {
  * Plans for 1 to `most` lost nodes. Which nodes fail is unknown, so the costs are for the last ones; any others change the numbers
  * by one stage's worth at most. A count without a legal layout falls back to the next smaller world.
  */
-export function fallbacks(request: PlanRequest, full: Plan, most = 8): FallbackPlan[] {
+export const fallbacks = (request: PlanRequest, full: Plan, most = 8): FallbackPlan[] => [
+  ...eachFallback(request, full, most),
+];
+
+/** The same one by one, for callers that must answer something else between two searches. */
+export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Generator<FallbackPlan> {
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
-  const out: FallbackPlan[] = [];
   const known = new Map<number, Found | undefined>();
   const best = (world: number): Found | undefined => {
     if (!known.has(world)) {
@@ -53,7 +57,7 @@ export function fallbacks(request: PlanRequest, full: Plan, most = 8): FallbackP
     const bandwidth = { network: networkOf(request.cluster), store: 0.5e9 };
     const alive = Array.from({ length: devices }, (_, i) => i);
     const all = Array.from({ length: worldOf(full.layout) }, (_, i) => i);
-    out.push({
+    yield {
       lostNodes: lost,
       devices,
       world: worldOf(found.layout),
@@ -64,9 +68,8 @@ export function fallbacks(request: PlanRequest, full: Plan, most = 8): FallbackP
       speed: full.time.seconds / found.time.seconds,
       shrink: moveCost(request.model, found.training, full.layout, found.layout, alive, bandwidth),
       grow: moveCost(request.model, full.training, found.layout, full.layout, all, bandwidth),
-    });
+    };
   }
-  return out;
 }
 
 /** Keeps what a running job cannot change cheaply, so that hundreds of layouts are looked at instead of ten thousands. */

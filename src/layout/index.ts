@@ -1,6 +1,6 @@
 /** Which piece of the model lies on which rank: layouts, their memory and time, the search for the best, and exports. Pure. */
 export { layoutFail } from "./errors.ts";
-export { type FallbackPlan, fallbacks } from "./fallback.ts";
+export { eachFallback, type FallbackPlan, fallbacks } from "./fallback.ts";
 export {
   BF16_MIXED,
   evenStages,
@@ -13,6 +13,7 @@ export {
   type Recompute,
   type RecomputeRegion,
   type Schedule,
+  SCHEDULES,
   SINGLE,
   stageRank,
   stageRanks,
@@ -22,7 +23,16 @@ export {
 export * from "./memory/index.ts";
 export * from "./pieces/index.ts";
 export { type MoveCost, moveCost } from "./move.ts";
-export { type Alternative, plan, type Plan, type PlannedTime, type PlanRequest, runSearch } from "./plan.ts";
+export {
+  type Alternative,
+  plan,
+  type Plan,
+  planFrom,
+  type PlannedTime,
+  type PlanRequest,
+  runSearch,
+} from "./plan.ts";
+export { type PrecisionName, PRECISIONS } from "./precision.ts";
 export { predictMemory } from "./predict.ts";
 export {
   buildOrder,
@@ -39,14 +49,19 @@ export {
   type ConstraintName,
   type Constraints,
   type Engine,
+  fits,
   layoutName,
   layoutProblem,
   modelFacts,
+  rejectedRows,
+  type RejectedRow,
+  type SearchResult,
   TERM_NAMES,
 } from "./search/index.ts";
-export { type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
+export { eachWhatIf, type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
 export {
   type Breakdown,
+  engineTraits,
   MEGATRON_TRAITS,
   type Mfu,
   STEP_TERMS,
@@ -57,5 +72,6 @@ export {
   type Traits,
   traitsFor,
 } from "./time/index.ts";
-export { estimate, type Estimate, type EstimateCase, readCase } from "./estimate.ts";
+export { type EstimateCase, readCase } from "./case.ts";
+export { estimate, type Estimate, plainMemory } from "./estimate.ts";
 export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

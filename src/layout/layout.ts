@@ -6,19 +6,22 @@
  * (tp = cp = 1) counts ep fastest: `rank = ((ppRank * dpReplicate + replica) * efsdp + efsdpRank) * ep + epRank`.
  */
 
-export type Schedule = "gpipe" | "1f1b" | "interleaved1f1b" | "zbh1" | "zbv" | "dualpipev";
+export const SCHEDULES = ["gpipe", "1f1b", "interleaved1f1b", "zbh1", "zbv", "dualpipev"] as const;
+export type Schedule = (typeof SCHEDULES)[number];
 
 /** Regions that an engine can drop after the forward pass and compute again before the backward pass. */
-export type RecomputeRegion =
-  | "coreAttention"
-  | "attention"
-  | "upProjection"
-  | "norm"
-  | "mlp"
-  | "moe"
-  | "moeActivation"
-  | "sharedExperts"
-  | "hyperConnection";
+export const RECOMPUTE_REGIONS = [
+  "coreAttention",
+  "attention",
+  "upProjection",
+  "norm",
+  "mlp",
+  "moe",
+  "moeActivation",
+  "sharedExperts",
+  "hyperConnection",
+] as const;
+export type RecomputeRegion = (typeof RECOMPUTE_REGIONS)[number];
 
 export type Recompute =
   | { readonly kind: "none" }

@@ -18,7 +18,7 @@ import {
   whyBest,
   whySlower,
 } from "./search/index.ts";
-import { type Breakdown, type StepTime, type Traits, traitsFor } from "./time/index.ts";
+import { type Breakdown, type StepTime, type Traits, engineTraits } from "./time/index.ts";
 
 export type PlanRequest = {
   readonly model: Model;
@@ -33,6 +33,8 @@ export type PlanRequest = {
   /** Alternatives listed (default 10) and layouts simulated at most (default 200). */
   readonly alternatives?: number;
   readonly simulate?: number;
+  /** When nothing fits, search how many devices would do (default); false answers at once. */
+  readonly advise?: boolean;
   /** Another memory predictor, for tests. */
   readonly memory?: MemoryModel;
 };
@@ -60,6 +62,10 @@ export type Plan = {
   readonly layout: Layout;
   /** As asked, with the chosen micro-batch. */
   readonly training: Training;
+  /** How the stack is taken to compute and overlap. */
+  readonly traits: Traits;
+  /** Format of products where it is not the one of the weights. */
+  readonly products?: "fp8" | "fp4";
   readonly time: PlannedTime;
   readonly memory: MemoryReport;
   /** Bytes left on the fullest device. */
@@ -81,7 +87,11 @@ const MARGIN = 0.04;
  * // errors: PLAN_NO_LAYOUT (nothing legal), PLAN_NO_ROOM (by how much, and what would make it fit)
  */
 export function plan(request: PlanRequest): Result<Plan> {
-  const result = runSearch(request);
+  return planFrom(request, runSearch(request));
+}
+
+/** The plan that a finished search holds; `plan` when the rejected layouts are wanted too. */
+export function planFrom(request: PlanRequest, result: SearchResult): Result<Plan> {
   const best = result.found[0];
   if (!best) return err(noPlan(request, result));
   return ok(describe(request, result, best));
@@ -92,7 +102,7 @@ export function runSearch(request: PlanRequest, prune = true): SearchResult {
     model: request.model,
     cluster: request.cluster,
     training: request.training,
-    traits: { ...traitsFor(request.training), ...request.traits },
+    traits: engineTraits(request.constraints.engine, request.training, request.traits),
     constraints: request.constraints,
     world: request.world ?? clusterDevices(request.cluster),
     memory: request.memory ?? predictMemory,
@@ -106,6 +116,8 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
   const { model, cluster } = request;
   const { costs: _costs, ...time } = best.time;
   const counts = countParameters(model);
+  const traits = engineTraits(request.constraints.engine, best.training, request.traits);
+  const implied = engineTraits(request.constraints.engine, best.training).compute;
   return {
     schema: "tessera.plan/v1",
     name: layoutName(best.layout, best.training.microBatch),
@@ -114,6 +126,10 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     engine: request.constraints.engine,
     layout: best.layout,
     training: best.training,
+    traits,
+    ...(traits.compute !== implied && (traits.compute === "fp8" || traits.compute === "fp4")
+      ? { products: traits.compute }
+      : {}),
     time,
     memory: best.memory,
     free: best.free,
@@ -127,7 +143,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
       free: found.free,
       why: whySlower(found, best),
     })),
-    rejected: groupRejected(result.rejected),
+    rejected: groupRejected(result),
     searched: {
       considered: result.considered,
       simulated: result.simulated,
@@ -147,15 +163,57 @@ function noPlan(request: PlanRequest, result: SearchResult) {
     });
   }
   const { layout, microBatch, short } = result.nearest;
-  const device = cluster.groups[0]?.device;
-  const memory = device?.memoryBytes ?? 0;
-  // States shrink with every device; activations and buffers do not, so the count is a first guess, rounded up.
-  const factor = (memory + short) / Math.max(1, memory * (1 - MARGIN));
-  return layoutFail("PLAN_NO_ROOM", {
+  const found = {
     considered: result.considered,
     layout: layoutName(layout, microBatch),
     short: formatBytes(short),
-    devices: Math.ceil(devices * factor),
-    memory: formatBytes((memory + short) / (1 - MARGIN)),
+  };
+  if (request.advise === false) return layoutFail("PLAN_NO_ROOM", found);
+  return layoutFail("PLAN_NO_ROOM_HERE", {
+    ...found,
+    devices: enoughDevices(request) ?? "?",
+    memory: enoughMemory(request) ?? "?",
   });
+}
+
+/** Whether anything fits on another cluster. */
+const anyFits = (request: PlanRequest, cluster: Cluster): boolean =>
+  runSearch({ ...request, cluster, world: clusterDevices(cluster), simulate: 1 }).found.length > 0;
+
+/** The least of doubled and halved-back values that passes: at most a quarter above the true limit. */
+function least(start: number, passes: (value: number) => boolean): number | undefined {
+  let high = start;
+  for (let doubled = 0; doubled < 7; doubled++) {
+    high *= 2;
+    if (!passes(high)) continue;
+    for (const share of [0.625, 0.75, 0.875]) if (passes(high * share)) return high * share;
+    return high;
+  }
+  return undefined;
+}
+
+/** Devices with which something would fit, in whole nodes of the last group. */
+function enoughDevices(request: PlanRequest): number | undefined {
+  const { groups } = request.cluster;
+  const last = groups.at(-1) as Cluster["groups"][0];
+  const withNodes = (nodes: number): Cluster => ({
+    ...request.cluster,
+    groups: [...groups.slice(0, -1), { ...last, nodes }],
+  });
+  const nodes = least(last.nodes, (n) => Number.isInteger(n) && anyFits(request, withNodes(n)));
+  return nodes === undefined ? undefined : clusterDevices(withNodes(nodes));
+}
+
+/** Memory of the largest device with which something would fit on as many devices. */
+function enoughMemory(request: PlanRequest): string | undefined {
+  const grown = (factor: number): Cluster => ({
+    ...request.cluster,
+    groups: request.cluster.groups.map((group) => ({
+      ...group,
+      device: { ...group.device, memoryBytes: group.device.memoryBytes * factor },
+    })),
+  });
+  const factor = least(1, (f) => anyFits(request, grown(f)));
+  if (factor === undefined) return undefined;
+  return formatBytes(factor * Math.max(...request.cluster.groups.map((group) => group.device.memoryBytes)));
 }

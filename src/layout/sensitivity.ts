@@ -4,7 +4,7 @@ import { type Cluster, clusterDevices, type NodeGroup } from "../cluster/index.t
 import { type PlanRequest, runSearch } from "./plan.ts";
 import type { Layout, Training } from "./layout.ts";
 import { layoutName } from "./search/index.ts";
-import { TimeModel, traitsFor } from "./time/index.ts";
+import { engineTraits, TimeModel } from "./time/index.ts";
 
 /** What one more of something would buy: the best layout under a slightly richer cluster. */
 export type WhatIf = {
@@ -21,11 +21,17 @@ const eachGroup = (cluster: Cluster, change: (group: NodeGroup) => NodeGroup): C
   groups: cluster.groups.map(change),
 });
 
+type Best = {
+  readonly layout: Layout;
+  readonly training: Training;
+  readonly time: { readonly seconds: number };
+};
+
 /** Searches again with one more node, more memory, and each kind of speed raised by a tenth. */
-export function whatIfs(
-  request: PlanRequest,
-  best: { readonly layout: Layout; readonly training: Training; readonly time: { readonly seconds: number } },
-): WhatIf[] {
+export const whatIfs = (request: PlanRequest, best: Best): WhatIf[] => [...eachWhatIf(request, best)];
+
+/** The same one by one, for callers that must answer something else between two searches. */
+export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf> {
   const { cluster } = request;
   const last = cluster.groups.length - 1;
   const group = cluster.groups[last] as NodeGroup;
@@ -101,7 +107,7 @@ export function whatIfs(
       })),
     },
   ];
-  return cases.map(({ change, label, cluster: richer, world }) => {
+  for (const { change, label, cluster: richer, world } of cases) {
     const result = runSearch({
       ...request,
       cluster: richer,
@@ -109,7 +115,7 @@ export function whatIfs(
       simulate: 24,
     });
     // The same layout under the richer cluster is always at hand; with other devices counts it is the plan without them.
-    const traits = { ...traitsFor(best.training), ...request.traits };
+    const traits = engineTraits(request.constraints.engine, best.training, request.traits);
     const same =
       world === undefined
         ? new TimeModel(request.model, richer, best.training, traits).step(best.layout).seconds
@@ -118,14 +124,14 @@ export function whatIfs(
     const better = found && found.time.seconds < same ? found : undefined;
     const seconds = better?.time.seconds ?? same;
     const chosen = better ?? best;
-    return {
+    yield {
       change,
       label,
       name: layoutName(chosen.layout, chosen.training.microBatch),
       seconds,
       gain: 1 - seconds / best.time.seconds,
     };
-  });
+  }
 }
 
 export const whatIfText = (what: WhatIf): Text => ({

@@ -27,6 +27,11 @@ export class Fields {
     this.source = source;
   }
 
+  /** The same source with other values. */
+  with(record: Readonly<Record<string, unknown>>): Fields {
+    return new Fields(record, this.type, this.source);
+  }
+
   error(
     code: Parameters<typeof fail>[0],
     params: Record<string, string | number>,

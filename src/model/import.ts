@@ -36,7 +36,23 @@ export function importModel(config: unknown, options: ImportOptions = {}): Resul
   }
 }
 
-const DEFAULT_TIED = new Set(["gemma4", "gemma4_text"]);
+/** Types whose class ties embedding and head unless the config says no; published configs often leave the field out. */
+const DEFAULT_TIED = new Set([
+  "gemma",
+  "gemma2",
+  "gemma3_text",
+  "gemma4",
+  "gemma4_text",
+  "vaultgemma",
+  "cohere",
+  "cohere2",
+  "cohere2_moe",
+  "falcon",
+  "starcoder2",
+  "minicpm3",
+  "youtu",
+  "granite_swa",
+]);
 
 function read(config: unknown, options: ImportOptions): Model {
   const place = options.file === undefined ? {} : { file: options.file };

@@ -43,7 +43,7 @@ const entries = {
   RUN_PYTHON: {
     exit: EXIT.environment,
     message: { en: "no Python for the engine: {why}", zh: "引擎找不到 Python：{why}" },
-    next: { en: "tessera setup   (or set TESSERA_PYTHON)", zh: "tessera setup（或設定 TESSERA_PYTHON）" },
+    next: { en: "tessera setup   (or set TESSERA_VENV)", zh: "tessera setup（或設定 TESSERA_VENV）" },
   },
   RUN_ENGINE: {
     exit: EXIT.environment,
@@ -80,6 +80,22 @@ const entries = {
     next: {
       en: "add a data section: data: { packed: train.safetensors }",
       zh: "加入 data 段：data: { packed: train.safetensors }",
+    },
+  },
+  RUN_DATA_MISSING: {
+    exit: EXIT.usage,
+    message: { en: "the data to train on is gone: {path}", zh: "訓練資料已不存在：{path}" },
+    next: { en: "put the file back, then: tessera resume {run}", zh: "還原該檔案後：tessera resume {run}" },
+  },
+  RUN_DATA_CHANGED: {
+    exit: EXIT.usage,
+    message: {
+      en: "{path} is not what this run has trained on so far",
+      zh: "{path} 已不是此任務至今訓練所用的內容",
+    },
+    next: {
+      en: "put the file back as it was, or start another run of the recipe: tessera run recipe.yaml --label changed",
+      zh: "還原該檔案，或為此配方另開任務：tessera run recipe.yaml --label changed",
     },
   },
   RUN_STOPPED: {
@@ -147,6 +163,17 @@ const entries = {
       zh: "{path} 所在磁碟將滿：剩 {free}，需要 {need}",
     },
     next: { en: "free some room, then: tessera resume {run}", zh: "清出空間後：tessera resume {run}" },
+  },
+  RUN_MEMORY: {
+    exit: EXIT.environment,
+    message: {
+      en: "rank {rank} needs {needed} on {device}, and {free} are free there for it",
+      zh: "進程 {rank} 在 {device} 上需要 {needed}，但僅有 {free} 可用",
+    },
+    next: {
+      en: "free memory on that device, or need less: {lighter} or more ranks; then: tessera resume {run}",
+      zh: "釋放該裝置的記憶體，或減少需求：{lighter} 或更多進程；然後：tessera resume {run}",
+    },
   },
   RUN_ENVIRONMENT: {
     exit: EXIT.environment,

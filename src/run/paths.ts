@@ -21,9 +21,12 @@ export const paths = (folder: string) => ({
   rankLog: (rank: number) => join(folder, "logs", `rank-${rank}.log`),
 });
 
+const short = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
+
 /** A unix socket's address is at most 107 bytes, so it lies in the temporary folder, named after the run folder. */
 export const socketPath = (folder: string, agent: string, pid: number): string =>
-  join(
-    tmpdir(),
-    `tessera-${createHash("sha256").update(resolve(folder)).digest("hex").slice(0, 12)}-${agent}-${pid}.sock`,
-  );
+  join(tmpdir(), `tessera-${short(resolve(folder))}-${agent}-${pid}.sock`);
+
+/** Where a run's agent finds the zygote that the agent before it left: only one that was started in the same way. */
+export const zygotePath = (folder: string, agent: string, command: unknown): string =>
+  join(tmpdir(), `tessera-${short(resolve(folder))}-${agent}-${short(JSON.stringify(command))}.sock`);

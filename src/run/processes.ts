@@ -34,6 +34,16 @@ export function isAlive({ pid, startTime }: ProcessId): boolean {
   return stat !== undefined && stat.startTime === startTime && stat.state !== "Z" && stat.state !== "X";
 }
 
+/** Ends a process that leads a group, with the whole group; nothing when it is gone. */
+export function endGroup(leader: ProcessId): void {
+  if (!isAlive(leader)) return;
+  try {
+    process.kill(-leader.pid, "SIGKILL");
+  } catch {
+    // It ended by itself in the meantime.
+  }
+}
+
 /** Sends a signal to exactly that process; false when it is gone. */
 export function signalProcess(id: ProcessId, signal: NodeJS.Signals | number): boolean {
   if (!isAlive(id)) return false;

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { encodeArray, type WorkerMessage } from "../run/index.ts";
-import { MemorySeries, readSeries, recordMessage, type SeriesSource, SeriesWriter } from "./index.ts";
+import { encodeArray, Series, type WorkerMessage } from "../run/index.ts";
+import { MemorySeries, readSeries, recordMessage, type SeriesSource } from "./index.ts";
 
 const envelope = { v: 1 as const, run: "r", attempt: 1 };
 const stepMessage = (rank: number, step: number, more: object = {}): WorkerMessage => ({
@@ -78,15 +78,16 @@ function check(source: SeriesSource): void {
   expect(() => source.matrix("load/5").read(1)).toThrow(RangeError);
 }
 
-test("messages become the same series on disk and in memory", () => {
+test("messages become series, the same from the telemetry file", () => {
   const memory = new MemorySeries();
   for (const message of MESSAGES) recordMessage(memory, message);
   check(memory);
   const folder = mkdtempSync(join(tmpdir(), "tessera-record-"));
   try {
-    const writer = SeriesWriter.open(folder);
-    for (const message of MESSAGES) recordMessage(writer, message);
-    writer.close();
+    expect(readSeries(folder).names()).toEqual({ scalars: [], matrices: [] });
+    const telemetry = new Series(folder, 2);
+    for (const [i, message] of MESSAGES.entries()) telemetry.write("0", 1, i + 1, message);
+    telemetry.close();
     check(readSeries(folder));
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -1,5 +1,12 @@
-import { decodeArray, known, number, type WorkerMessage } from "../run/index.ts";
-import type { SeriesSink } from "./source.ts";
+import { decodeArray, known, number, readTelemetry, type WorkerMessage } from "../run/index.ts";
+import { MemorySeries } from "./source.ts";
+
+/** All series of a run as they are now, from the telemetry in its `series` folder. A folder that is not there holds none. */
+export function readSeries(folder: string): MemorySeries {
+  const series = new MemorySeries();
+  for (const message of readTelemetry(folder)) recordMessage(series, message);
+  return series;
+}
 
 /**
  * Series of a worker's message; messages that measure nothing leave none.
@@ -8,7 +15,7 @@ import type { SeriesSink } from "./source.ts";
  *   rank<r>/seconds, rank<r>/span/<name>, rank<r>/memory/<name>                                   from every rank
  *   load/<layer>   1 x experts, tokens per expert                                                 from one rank a stage
  */
-export function recordMessage(sink: SeriesSink, message: WorkerMessage): void {
+export function recordMessage(series: MemorySeries, message: WorkerMessage): void {
   const told = known(message);
   if (!told) return;
   const { step, t, rank } = told;
@@ -18,16 +25,16 @@ export function recordMessage(sink: SeriesSink, message: WorkerMessage): void {
     if (!counts || counts.shape.length !== 2 || layers !== told.layers.length) return;
     for (const [row, layer] of told.layers.entries()) {
       const values = Int32Array.from(counts.values.slice(row * experts, (row + 1) * experts));
-      sink.appendMatrix(`load/${layer}`, step, t, 1, experts, values);
+      series.appendMatrix(`load/${layer}`, step, t, 1, experts, values);
     }
     return;
   }
   if (told.kind !== "step") return;
   const seconds = number(told.seconds);
-  sink.append(`rank${rank}/seconds`, step, t, seconds);
+  series.append(`rank${rank}/seconds`, step, t, seconds);
   for (const [kind, values] of Object.entries({ span: told.spans, memory: told.memory })) {
     for (const [name, value] of Object.entries(values ?? {})) {
-      sink.append(`rank${rank}/${kind}/${name}`, step, t, number(value));
+      series.append(`rank${rank}/${kind}/${name}`, step, t, number(value));
     }
   }
   if (rank !== 0) return;
@@ -41,8 +48,8 @@ export function recordMessage(sink: SeriesSink, message: WorkerMessage): void {
     "tokens",
   ] as const) {
     const value = told[name];
-    if (value !== undefined) sink.append(name, step, t, number(value));
+    if (value !== undefined) series.append(name, step, t, number(value));
   }
-  sink.append("seconds", step, t, seconds);
-  if (seconds > 0) sink.append("throughput", step, t, told.tokens / seconds);
+  series.append("seconds", step, t, seconds);
+  if (seconds > 0) series.append("throughput", step, t, told.tokens / seconds);
 }

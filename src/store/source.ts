@@ -1,20 +1,23 @@
 import { fail } from "./errors.ts";
-import type { MatrixSeries, ScalarSeries } from "./reader.ts";
 
-/** Where measured values go: the segment writer, or memory. */
-export type SeriesSink = {
-  append(name: string, step: number, t: number, value: number): void;
-  appendMatrix(
-    name: string,
-    step: number,
-    t: number,
-    rows: number,
-    columns: number,
-    data: Int32Array | Float32Array,
-  ): void;
+/** Values of one name in the order they came: a step that was trained again is there twice. */
+export type ScalarSeries = {
+  readonly step: Float64Array;
+  /** Seconds since 1970. */
+  readonly t: Float64Array;
+  readonly value: Float64Array;
 };
 
-/** Where they are read from: segments, or memory. */
+export type MatrixSeries = {
+  readonly type: "int32" | "float32";
+  readonly rows: number;
+  readonly columns: number;
+  readonly step: readonly number[];
+  readonly t: readonly number[];
+  read(i: number): Int32Array | Float32Array;
+};
+
+/** Where measured values are read from. */
 export type SeriesSource = {
   names(): { readonly scalars: string[]; readonly matrices: string[] };
   has(name: string): boolean;
@@ -22,8 +25,8 @@ export type SeriesSource = {
   matrix(name: string): MatrixSeries;
 };
 
-/** Series held in memory, for what is made from records that were kept in another form. */
-export class MemorySeries implements SeriesSink, SeriesSource {
+/** Series by name, filled from what a run's telemetry tells. */
+export class MemorySeries implements SeriesSource {
   readonly #scalars = new Map<string, { step: number[]; t: number[]; value: number[] }>();
   readonly #matrices = new Map<
     string,
@@ -97,6 +100,6 @@ export class MemorySeries implements SeriesSink, SeriesSource {
 
   #missing(name: string) {
     const { scalars, matrices } = this.names();
-    return fail("STORE_NO_SERIES", { name, folder: "-", names: [...scalars, ...matrices].join(", ") || "-" });
+    return fail("STORE_NO_SERIES", { name, names: [...scalars, ...matrices].join(", ") || "-" });
   }
 }

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type AgentFile, isAlive } from "../../src/run/index.ts";
+import { type AgentFile, endAgent, isAlive } from "../../src/run/index.ts";
 import { fakeRecipe, sleep, until } from "../fixtures/run.ts";
 
 const BIN = join(import.meta.dirname, "../../bin/tessera.mjs");
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const child of children) child.kill("SIGKILL");
   for (const run of runFolders()) {
     const agent = agentOf(run);
-    if (agent && isAlive(agent)) process.kill(-agent.pid, "SIGKILL");
+    if (agent) endAgent(agent);
   }
   await sleep(50);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
@@ -58,7 +58,7 @@ const env = (more: Record<string, string> = {}) => ({
   ...process.env,
   LANG: "C",
   TESSERA_LANG: "en",
-  TESSERA_VENV: environment(`exec "${process.execPath}" "${ZYGOTE}"`),
+  TESSERA_VENV: environment(`exec "${process.execPath}" "${ZYGOTE}" "$4" "$5"`),
   ...more,
 });
 
@@ -139,6 +139,14 @@ test.each([
     /RECIPE_UNKNOWN_KEY.*did you mean "globalBatch"\?\n {2}at: .*recipe.yaml:\d+:\d+/,
   ],
   ["wrong type", "steps: 40", "steps: many", 2, /RECIPE_TYPE.*stages.0.steps must be number/],
+  [
+    "too little memory",
+    "sequenceLength: 8",
+    "sequenceLength: 100000000",
+    5,
+    /PLAN_NO_ROOM: the model does not fit.*short by/,
+  ],
+  ["missing data", "train.safetensors", "none.safetensors", 2, /RECIPE_PATH.*data.packed names none/],
   ["missing model", "base: base", "base: nowhere", 2, /RECIPE_PATH.*model.base names nowhere/],
   ["impossible layout", "ep: 2", "ep: 3", 5, /RECIPE_LAYOUT.*ep 3/],
   ["more stages than layers", "pp: 2", "pp: 8", 2, /RUN_MODEL.*pp x vpp = 8/],
@@ -189,6 +197,10 @@ test("no Python and a Python without torch: exit 3, the cause, the mend; the doc
     err: expect.stringMatching(/RUN_ENGINE[^]*No module named 'torch'/) as string,
   });
   expect(tessera(["run", "recipe.yaml", "--lang", "zh"], torchless).err).toContain("引擎無法啟動");
+  expect(tessera(["run", "recipe.yaml"], { FAKE_TORCH: "2.1.0" })).toMatchObject({
+    code: 3,
+    err: expect.stringMatching(/RUN_ENGINE[^]*torch 2\.1\.0 is older than 2\.10\n {2}next: /) as string,
+  });
   const old = environment(
     `echo '{"kind":"result","ok":false,"python":"3.11","torch":"2.1.0","transformers":"5.23.0","safetensors":"0.8","gloo":true,"devices":[],"code":"ENGINE_TORCH_OLD","message":"torch 2.1.0 is older than 2.10"}'; exit 3`,
   );

@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { unwrap } from "../../src/base/index.ts";
+import { TesseraError, unwrap } from "../../src/base/index.ts";
 import {
   engineEnv,
   enginePython,
@@ -59,6 +59,43 @@ function saved(): unknown {
   };
   return [manifest.step, manifest.cursor, manifest.files.map(({ name, sha256 }) => [name, sha256])];
 }
+
+/** Token ids that no vocabulary has, right after the header of a safetensors file. */
+function foreignIds(bytes: Buffer): Buffer {
+  const from = 8 + Number(bytes.readBigUInt64LE(0));
+  return Buffer.from(bytes).fill(0x7f, from, from + 64);
+}
+
+test.each([
+  ["cut short", "ENGINE_DATA_DAMAGED", (bytes: Buffer) => bytes.subarray(0, -100)],
+  ["of another tokenizer", "ENGINE_DATA_VOCABULARY", foreignIds],
+] as const)(
+  "rows that are %s: exit 3 at the first try, with the file and what is wrong",
+  async (_name, code, spoil) => {
+    const place = new Place();
+    try {
+      cpSync(home.folder, place.folder, { recursive: true });
+      const file = join(place.folder, "train.safetensors");
+      writeFileSync(file, spoil(readFileSync(file)));
+      const loaded = loadRecipe(join(place.folder, "recipe.yaml"));
+      if (!loaded.ok) throw loaded.error[0];
+      const zygote = () => engineZygote(process.env);
+      const end = await runToEnd(place.options({ loaded: loaded.value, zygote }));
+      expect(end.verdict).toMatchObject({ code: "RUN_ENVIRONMENT" });
+      expect(end.error).toBeInstanceOf(TesseraError);
+      expect((end.error as TesseraError).entry.exit).toBe(3);
+      expect(String(end.verdict?.params["how"])).toContain(code);
+      expect(String(end.verdict?.params["how"])).toContain(
+        code === "ENGINE_DATA_DAMAGED" ? file : "vocabulary",
+      );
+      expect(place.state.attempt).toBe(1);
+      expect(listCheckpoints(paths(place.run).checkpoints)).toEqual([]);
+    } finally {
+      place.dispose();
+    }
+  },
+  10 * MINUTES,
+);
 
 let undisturbed: unknown;
 test(

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "vitest";
-import { Controller, isAlive, readTelemetry, paths, type StepMessage } from "../../src/run/index.ts";
-import { Place, runToEnd, sleep, until } from "../fixtures/run.ts";
+import { type AgentFile, Controller, paths, readTelemetry, type StepMessage } from "../../src/run/index.ts";
+import { Place, processesOf, runToEnd, until } from "../fixtures/run.ts";
 
 let place: Place;
 afterEach(() => place.dispose());
@@ -28,8 +28,7 @@ async function withFault(
       recipe,
     ),
   );
-  await sleep(50);
-  expect(isAlive(place.agent())).toBe(false);
+  expect(processesOf(place.run)).toEqual([]);
   return end;
 }
 
@@ -70,13 +69,43 @@ test("kill -9 of a rank: heals, says so, ends with the same state", async () => 
   expect(place.state.incidents).toHaveLength(1);
 });
 
-test("kill -9 of the agent: another one goes on", async () => {
-  const end = await withFault(15, () => process.kill(place.agent().pid, "SIGKILL"));
+test("kill -9 of the agent: another one goes on with the zygote that is there", async () => {
+  let before: AgentFile | undefined;
+  const end = await withFault(15, () => {
+    before = place.agent();
+    process.kill(before.pid, "SIGKILL");
+  });
   expect(end.outcome).toBe("done");
   expect(place.final()).toEqual(undisturbed);
+  expect(place.agent().pid).not.toBe(before?.pid);
+  expect(place.agent().zygote).toEqual(before?.zygote);
+  expect(place.state.incidents[0]?.recovered?.seconds).toBeLessThan(5);
   expect(place.state.incidents).toMatchObject([
     { alarm: { rule: "agentLost", agent: "0" }, remedy: { do: "restart" } },
   ]);
+});
+
+test.each([
+  "SIGKILL",
+  "SIGSTOP",
+] as const)("kill -9 of the agent with %s of its zygote: another zygote is started, and both are gone in the end", async (signal) => {
+  let before: AgentFile | undefined;
+  const end = await withFault(15, () => {
+    before = place.agent();
+    process.kill((before.zygote as { pid: number }).pid, signal);
+    process.kill(before.pid, "SIGKILL");
+  });
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
+  expect(place.agent().zygote?.pid).not.toBe(before?.zygote?.pid);
+});
+
+test("kill -9 of the zygote: its agent goes too, and both are replaced", async () => {
+  const end = await withFault(15, () =>
+    process.kill((place.agent().zygote as { pid: number }).pid, "SIGKILL"),
+  );
+  expect(end.outcome).toBe("done");
+  expect(place.final()).toEqual(undisturbed);
 });
 
 test("a rank that stops (SIGSTOP) is found and named", async () => {

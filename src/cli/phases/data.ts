@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { verifyStep } from "../../data/index.ts";
 import {
   basePart,
   dataPart,
@@ -119,5 +120,6 @@ export const screen: Phase<"screen"> = {
       heldout: join(place("select"), "heldout.jsonl"),
     };
   },
-  valid: ({ train }) => existsSync(train),
+  // Rows that were cut or changed since are told with the folder to delete; what is gone is made again.
+  valid: ({ train }) => existsSync(train) && verifyStep(dirname(train)).files.length > 0,
 };

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { availableParallelism, totalmem } from "node:os";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
-import { unwrap } from "../../base/index.ts";
+import { formatBytes, unwrap } from "../../base/index.ts";
 import { writeFileAtomic } from "../../base/node.ts";
 import { type Cluster, presetCluster } from "../../cluster/index.ts";
 import {
@@ -11,9 +11,12 @@ import {
   plan as makePlan,
   type Plan,
   type Precision,
+  predictMemory,
+  stageHomes,
   type Training,
 } from "../../layout/index.ts";
-import { parseModel } from "../../model/index.ts";
+import { type Model, parseModel } from "../../model/index.ts";
+import { machineMemory } from "../memory.ts";
 import {
   evenStages,
   paths,
@@ -32,8 +35,10 @@ function thisMachine(world: number): Cluster {
   const preset = presetCluster("cpu", world);
   const group = preset?.groups[0];
   if (!preset || !group) throw new Error(`no cpu preset for ${world} ranks`);
-  const device = { ...group.device, memoryBytes: Math.floor(totalmem() / world) };
-  return { ...preset, groups: [{ ...group, device, hostMemoryBytes: totalmem() }] };
+  // What is free now, not what is built in: a plan that does not fit is refused before a rank starts.
+  const { free } = machineMemory();
+  const device = { ...group.device, memoryBytes: Math.floor(free / world) };
+  return { ...preset, groups: [{ ...group, device, hostMemoryBytes: free }] };
 }
 
 function trainingOf(recipe: Recipe, mtp: boolean): Training {
@@ -52,10 +57,11 @@ function trainingOf(recipe: Recipe, mtp: boolean): Training {
 }
 
 /** An explicit layout narrows the search to itself, so the same planner accounts for it and explains it. */
-function constraintsOf(asked: Recipe["layout"], microBatch: number): Constraints {
-  if (asked === "auto") return { engine: "tessera", microBatch: [microBatch] };
+function constraintsOf(asked: Recipe["layout"], microBatch: number, spareSlots: number): Constraints {
+  if (asked === "auto") return { engine: "tessera", microBatch: [microBatch], spareSlots };
   return {
     engine: "tessera",
+    ...(asked.slotsPerRank === null ? { spareSlots } : { slotsPerRank: asked.slotsPerRank }),
     pp: [asked.pp],
     vpp: [asked.vpp],
     tp: [asked.tp],
@@ -79,7 +85,7 @@ const workerLayout = (layout: Layout, asked: Recipe["layout"]): WorkerLayout => 
   schedule: layout.schedule === "interleaved1f1b" ? "interleaved1f1b" : "1f1b",
   stages: asked !== "auto" && asked.stages ? asked.stages : layout.stages,
   recompute: layout.recompute.kind === "full" ? "full" : "none",
-  slotsPerRank: asked === "auto" ? null : asked.slotsPerRank,
+  slotsPerRank: layout.slotsPerRank ?? null,
 });
 
 /** The plan of a recipe on this machine: the layout it asks for, or the fastest that fits, beside every other legal one. */
@@ -87,6 +93,8 @@ function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "rec
   plan: Plan;
   layout: WorkerLayout;
   others: Plan | null;
+  model: Model;
+  cluster: Cluster;
 } {
   const file = join(resolve(recipeFolder, recipe.model.base), "config.json");
   const model = unwrap(parseModel(readFileSync(file, "utf8"), { file, name: recipe.name }));
@@ -101,12 +109,26 @@ function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "rec
     training: trainingOf(recipe, model.mtp.length > 0),
     world,
   };
-  const plan = unwrap(makePlan({ ...request, constraints: constraintsOf(asked, recipe.batch.microBatch) }));
+  const plan = unwrap(
+    makePlan({
+      ...request,
+      constraints: constraintsOf(asked, recipe.batch.microBatch, recipe.moe.spareSlots),
+    }),
+  );
   const free =
     asked === "auto"
       ? null
-      : makePlan({ ...request, constraints: constraintsOf("auto", recipe.batch.microBatch) });
-  return { plan, layout: workerLayout(plan.layout, asked), others: free?.ok ? free.value : null };
+      : makePlan({
+          ...request,
+          constraints: constraintsOf("auto", recipe.batch.microBatch, recipe.moe.spareSlots),
+        });
+  return {
+    plan,
+    layout: workerLayout(plan.layout, asked),
+    others: free?.ok ? free.value : null,
+    model,
+    cluster: request.cluster,
+  };
 }
 
 export const plan: Phase<"plan"> = {
@@ -115,18 +137,38 @@ export const plan: Phase<"plan"> = {
     batch: recipe.batch,
     precision: recipe.precision,
     base: recipe.model.base,
+    spareSlots: recipe.moe.spareSlots,
   }),
   run: async (context) => {
-    const { plan, layout, others } = planRecipe(context);
+    const { plan, layout, others, model, cluster } = planRecipe(context);
     const file = paths(context.folder).plan;
     const asked = context.recipe.layout !== "auto";
     writeFileAtomic(
       file,
       `${JSON.stringify({ ...plan, asked, memory: plainMemory(plan), others: others && brief(others), workerLayout: layout }, null, 2)}\n`,
     );
-    return { layout, file, name: plan.name };
+    return { layout, file, name: plan.name, memory: memoryNeeds(plan, model, cluster) };
   },
 };
+
+/** Bytes of tensors that every rank will hold at its peak, for the check against its device, and what would need less. */
+function memoryNeeds(plan: Plan, model: Model, cluster: Cluster): { needed: number[]; lighter: string } {
+  const { layout, training, memory } = plan;
+  const of = (report: Plan["memory"], rank: number) =>
+    report.classes[report.classOf[rank] as number]?.memory.reserved ?? 0;
+  const needed = Array.from({ length: memory.world }, (_, rank) => Math.ceil(of(memory, rank)));
+  const homes = stageHomes(cluster, layout);
+  const lighter = [
+    ["layout.recompute: full", { ...layout, recompute: { kind: "full" } as const }, training],
+    ["batch.microBatch: 1", layout, { ...training, microBatch: 1 }],
+  ] as const;
+  const texts = lighter.flatMap(([name, other, how]) => {
+    const report = predictMemory(model, other, how, "tessera", homes);
+    const most = Math.max(...needed.map((_, rank) => of(report, rank)));
+    return most < Math.max(...needed) ? [`${name} (${formatBytes(most)})`] : [];
+  });
+  return { needed, lighter: texts.join(", ") };
+}
 
 /** Typed arrays become plain lists in JSON. */
 const plainMemory = (plan: Plan) => ({ ...plan.memory, classOf: [...plan.memory.classOf] });

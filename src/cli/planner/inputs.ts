@@ -1,9 +1,18 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
-import { LineCounter, parseDocument } from "yaml";
-import { catalog, EXIT, TesseraError, unwrap } from "../../base/index.ts";
-import { type Cluster, DEVICES, parseCluster, presetCluster } from "../../cluster/index.ts";
+import { basename, dirname, join, resolve } from "node:path";
+import { catalog, EXIT, type TesseraError, unwrap } from "../../base/index.ts";
+import {
+  type Cluster,
+  type DeviceProfile,
+  DEVICES,
+  parseCluster,
+  parseProfile,
+  presetCluster,
+  profileMachine,
+  withProfile,
+} from "../../cluster/index.ts";
 import { type Model, parseModel } from "../../model/index.ts";
+import { type Located, located, parseLocated } from "./locate.ts";
 
 const fail = catalog({
   PLAN_NO_FILE: {
@@ -31,6 +40,18 @@ const fail = catalog({
     message: { en: "{option} is missing", zh: "缺少 {option}" },
     next: { en: "tessera plan --help", zh: "tessera plan --help" },
   },
+  PLAN_RATIO: {
+    exit: EXIT.usage,
+    message: {
+      en: "{option} takes a number from {low} to {high}, not '{text}'",
+      zh: "{option} 須為 {low} 至 {high} 的數，而非「{text}」",
+    },
+  },
+  PLAN_NAME: {
+    exit: EXIT.usage,
+    message: { en: "{option}: '{text}' is unknown", zh: "{option}：不認識「{text}」" },
+    next: { en: "known: {known}", zh: "可用：{known}" },
+  },
   PLAN_NUMBER: {
     exit: EXIT.usage,
     message: {
@@ -45,15 +66,45 @@ export function readText(path: string): string {
   return readFileSync(path, "utf8");
 }
 
+/** A config.json, given as such or as the folder that holds it. */
+export function modelFile(cwd: string, given: string): string {
+  const path = resolve(cwd, given);
+  return existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+}
+
 /** Model from a config.json or the folder that holds it. */
 export function readModel(cwd: string, given: string): Model {
-  const path = resolve(cwd, given);
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
+  const file = modelFile(cwd, given);
   const name =
     basename(file) === "config.json"
       ? basename(resolve(file, ".."))
       : basename(file, ".json").replace(/_config$/, "");
   return unwrap(parseModel(readText(file), { file, name }));
+}
+
+/** A YAML or JSON document; a syntax error names its line. */
+function readYaml(file: string): Located {
+  const source = parseLocated(readText(file));
+  const wrong = source.document.errors[0];
+  if (!wrong) return source;
+  const at = source.lines.linePos(wrong.pos[0]);
+  const detail = wrong.message.split("\n")[0] as string;
+  throw fail("PLAN_YAML", { detail }, { file, line: at.line, column: at.col });
+}
+
+/** What `tessera calibrate` wrote. */
+export function readProfile(cwd: string, given: string): DeviceProfile {
+  const file = resolve(cwd, given);
+  return unwrap(parseProfile(readYaml(file).document.toJS(), file));
+}
+
+/** The named cluster as the profile measured its devices, or the machine that was measured where none is named. */
+export function profiledCluster(cwd: string, named: string | undefined, given: string | undefined): Cluster {
+  if (given === undefined) return readCluster(cwd, named as string);
+  const profile = readProfile(cwd, given);
+  return unwrap(
+    withProfile(named === undefined ? profileMachine(profile) : readCluster(cwd, named), profile, given),
+  );
 }
 
 /** Cluster from `preset:devices` or a YAML file; errors of a file name its line. */
@@ -67,32 +118,10 @@ export function readCluster(cwd: string, given: string): Cluster {
   }
   const file = resolve(cwd, given);
   if (!existsSync(file)) throw fail("PLAN_CLUSTER", { text: given, known });
-  const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines });
-  const wrong = document.errors[0];
-  if (wrong) {
-    const at = lines.linePos(wrong.pos[0]);
-    throw fail(
-      "PLAN_YAML",
-      { detail: wrong.message.split("\n")[0] as string },
-      { file, line: at.line, column: at.col },
-    );
-  }
-  const result = parseCluster(document.toJS(), file);
+  const source = readYaml(file);
+  const result = parseCluster(source.document.toJS(), file, (path) => readProfile(dirname(file), path));
   if (result.ok) return result.value;
-  const { error } = result;
-  const path = String(error.params["path"] ?? "").match(/[^.[\]]+/g) ?? [];
-  for (let depth = path.length; depth >= 0; depth--) {
-    const node = document.getIn(
-      path.slice(0, depth).map((part) => (/^\d+$/.test(part) ? Number(part) : part)),
-      true,
-    );
-    const range = (node as { range?: [number, number, number] } | undefined)?.range;
-    if (!range) continue;
-    const at = lines.linePos(range[0]);
-    throw new TesseraError(error.code, error.entry, error.params, { file, line: at.line, column: at.col });
-  }
-  throw error;
+  throw located(result.error, source, file);
 }
 
 /** `--tp 1,2,4` */
@@ -107,5 +136,23 @@ export function numbers(option: string, text: string | undefined): number[] | un
 
 export const number = (option: string, text: string): number =>
   (numbers(option, text) as number[])[0] as number;
+
+/** A number in a range, for shares and ratios. */
+export function ratio(option: string, text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= low && value <= high)) {
+    throw fail("PLAN_RATIO", { option, text, low, high });
+  }
+  return value;
+}
+
+/** `--schedules 1f1b,zbv`: names out of a list. */
+export function names<T extends string>(option: string, text: string, known: readonly T[]): T[] {
+  return text.split(",").map((part) => {
+    const found = known.find((name) => name === part.trim());
+    if (!found) throw fail("PLAN_NAME", { option, text: part, known: known.join(", ") });
+    return found;
+  });
+}
 
 export const missing = (option: string): TesseraError => fail("PLAN_MISSING", { option });

@@ -6,6 +6,7 @@ import {
   type MemoryReport,
   type Plan,
   type PlannedTime,
+  type RejectedRow,
   stageHomes,
   type StepTime,
   type WhatIf,
@@ -174,4 +175,21 @@ export function planText({ plan, cluster, step, fallbacks, whatIfs }: PlanView, 
     );
   }
   return out.join("\n");
+}
+
+/** Rejected layouts with what bound each; the first of many. */
+export function rejectedText(rows: readonly RejectedRow[], lang: Lang, most = 40): string {
+  const lines = rows.slice(0, most).map(({ name, text }) => [name, say(text, lang)]);
+  const left = rows.length - lines.length;
+  return [
+    heading(pick(lang, "Why not", "為什麼不是")),
+    lines.length === 0
+      ? pick(
+          lang,
+          "  no rejected layout holds these words: it may be in the list above, or break a rule",
+          "  沒有被排除的佈局含有這些詞：可能在上面的列表中，或不合法",
+        )
+      : table([{ title: pick(lang, "layout", "佈局") }, { title: pick(lang, "bound by", "受限於") }], lines),
+    ...(left > 0 ? [pick(lang, `  … ${left} more`, `  … 另有 ${left} 個`)] : []),
+  ].join("\n");
 }

@@ -1,5 +1,6 @@
 import type { Verb } from "../context.ts";
 import { balance } from "./balance.ts";
+import { calibrate } from "./calibrate.ts";
 import { completion } from "./completion.ts";
 import { data } from "./data.ts";
 import { doctor } from "./doctor.ts";
@@ -21,6 +22,7 @@ import { stop } from "./stop.ts";
 export const verbs: readonly Verb[] = [
   setup,
   doctor,
+  calibrate,
   plan,
   estimate,
   run,

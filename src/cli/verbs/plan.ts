@@ -2,34 +2,41 @@ import { Option } from "commander";
 import { EXIT, unwrap } from "../../base/index.ts";
 import type { MathFormat } from "../../cluster/index.ts";
 import {
-  BF16_MIXED,
   type Constraints,
+  eachFallback,
+  eachWhatIf,
+  engineTraits,
   type Engine,
   exportPlan,
-  fallbacks,
-  FLOAT32,
   type OptimizerKind,
-  plan as makePlan,
+  plainMemory,
+  planFrom,
   type PlanRequest,
-  type Schedule,
+  type PrecisionName,
+  PRECISIONS,
+  rejectedRows,
+  type RejectedRow,
+  runSearch,
+  SCHEDULES,
+  type SearchResult,
   type Target,
   TARGETS,
   TimeModel,
-  traitsFor,
-  whatIfs,
 } from "../../layout/index.ts";
 import type { Verb } from "../context.ts";
-import { missing, number, numbers, readCluster, readModel } from "../planner/inputs.ts";
+import { missing, names, number, numbers, profiledCluster, ratio, readModel } from "../planner/inputs.ts";
+import { progressLine } from "../progress-line.ts";
 import { servePlanner } from "../planner/serve.ts";
-import { planText } from "../planner/report.ts";
+import { planText, rejectedText } from "../planner/report.ts";
 
 type Options = {
   model?: string;
   cluster?: string;
+  profile?: string;
   sequence: string;
   batch: string;
   engine: Engine;
-  precision: "bf16" | "fp32";
+  precision: PrecisionName;
   compute?: MathFormat;
   optimizer: OptimizerKind;
   mtp: boolean;
@@ -37,6 +44,7 @@ type Options = {
   schedules?: string;
   fallback: string;
   whatIf: boolean;
+  whyNot?: string;
   export?: Target;
   open: boolean;
   top: string;
@@ -63,6 +71,7 @@ export const plan: Verb = {
     command
       .option("--model <path>", "config.json, or the folder that holds it")
       .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
+      .option("--profile <file>", "what tessera calibrate measured; without --cluster, plan for that machine")
       .option("--sequence <tokens>", "tokens of a sequence", "4096")
       .option("--batch <sequences>", "global batch in sequences", "256")
       .addOption(
@@ -71,7 +80,9 @@ export const plan: Verb = {
           .default("megatron"),
       )
       .addOption(
-        new Option("--precision <name>", "weights and states").choices(["bf16", "fp32"]).default("bf16"),
+        new Option("--precision <name>", "weights, states and products")
+          .choices(Object.keys(PRECISIONS))
+          .default("bf16"),
       )
       .addOption(
         new Option("--compute <format>", "format of matrix products").choices(["bf16", "fp8", "fp4"]),
@@ -88,7 +99,7 @@ export const plan: Verb = {
       .option("--replicate <list>")
       .option("--micro-batch <list>")
       .option("--schedules <list>", "1f1b,interleaved1f1b,zbh1,zbv,dualpipev")
-      .option("--swap <yes|no>", "keep optimizer state on the host")
+      .addOption(new Option("--swap <answer>", "keep optimizer state on the host").choices(["yes", "no"]))
       .option("--margin <share>", "share of device memory kept free (default 0.04)")
       .option("--top <n>", "alternatives listed", "8")
       .addOption(
@@ -97,11 +108,13 @@ export const plan: Verb = {
       .option("--open", "serve the planner page on this machine and print its address", false)
       .option("--fallback <nodes>", "plans for up to this many lost nodes", "0")
       .option("--what-if", "what one more of anything would buy", false)
+      .option("--why-not <words>", "rejected layouts whose name holds these words, with what bound them")
       .action((options: Options) =>
         act(async (context) => {
           if (options.open) return servePlanner(context);
           const request = planRequest(context.cwd, options);
-          const found = unwrap(makePlan(request));
+          const result = runSearch(request);
+          const found = unwrap(planFrom(request, result));
           if (options.export) {
             const text = unwrap(exportPlan(found, options.export));
             context.talk(`${found.name}: ${options.export}`);
@@ -114,13 +127,18 @@ export const plan: Verb = {
             });
             return EXIT.done;
           }
-          const lost =
-            Number(options.fallback) > 0
-              ? fallbacks(request, found, number("--fallback", options.fallback))
-              : [];
-          const what = options.whatIf ? whatIfs(request, found) : [];
+          const line = progressLine(context);
+          const count = options.fallback === "0" ? 0 : number("--fallback", options.fallback);
+          const lost = gather(eachFallback(request, found, count), (at) =>
+            line.show(context.say(PROGRESS.lost, { at, of: count })),
+          );
+          const what = options.whatIf
+            ? gather(eachWhatIf(request, found), (at) => line.show(context.say(PROGRESS.what, { at })))
+            : [];
+          line.clear();
+          const rejected = options.whyNot === undefined ? undefined : whyNot(result, options.whyNot);
           if (!context.json) {
-            const traits = { ...traitsFor(found.training), ...request.traits };
+            const traits = engineTraits(request.constraints.engine, found.training, request.traits);
             const step = new TimeModel(request.model, request.cluster, found.training, traits).step(
               found.layout,
               true,
@@ -131,13 +149,44 @@ export const plan: Verb = {
                 context.lang,
               ),
             );
+            if (rejected) context.out(rejectedText(rejected, context.lang));
           }
-          context.data({ ...found, fallbacks: lost, whatIfs: what });
+          context.data({
+            ...found,
+            memory: plainMemory(found.memory),
+            fallbacks: lost,
+            whatIfs: what,
+            ...(rejected ? { whyNot: rejected } : {}),
+          });
           return EXIT.done;
         }),
       );
   },
 };
+
+const PROGRESS = {
+  lost: { en: "plans for lost nodes: {at} of {of}", zh: "節點丟失方案：{at}／{of}" },
+  what: { en: "what a little more would buy: {at} of 6", zh: "多一點資源的效果：{at}／6" },
+} as const;
+
+/** All that a generator gives, with a word before each. */
+function gather<T>(each: Generator<T>, before: (at: number) => void): T[] {
+  const list: T[] = [];
+  for (;;) {
+    before(list.length + 1);
+    const next = each.next();
+    if (next.done) return list;
+    list.push(next.value);
+  }
+}
+
+/** Rejected layouts that hold all of the words. */
+function whyNot(result: SearchResult, words: string): RejectedRow[] {
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  return rejectedRows(result).filter(({ name }) =>
+    wanted.every((word) => name.toLowerCase().split(" ").includes(word)),
+  );
+}
 
 export function planRequest(cwd: string, options: Options): PlanRequest {
   const list = (key: keyof Constraints, text: string | undefined) => {
@@ -154,28 +203,29 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     ...list("etp", options.etp),
     ...list("dpReplicate", options.replicate),
     ...list("microBatch", options.microBatch),
-    ...(options.schedules ? { schedules: options.schedules.split(",") as Schedule[] } : {}),
+    ...(options.schedules ? { schedules: names("--schedules", options.schedules, SCHEDULES) } : {}),
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };
   if (options.model === undefined) throw missing("--model");
-  if (options.cluster === undefined) throw missing("--cluster");
+  if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
   return {
     model: readModel(cwd, options.model),
-    cluster: readCluster(cwd, options.cluster),
+    cluster: profiledCluster(cwd, options.cluster, options.profile),
     training: {
       sequence: number("--sequence", options.sequence),
       microBatch: 1,
       globalBatch: number("--batch", options.batch),
-      precision: options.precision === "fp32" ? FLOAT32 : BF16_MIXED,
+      precision: PRECISIONS[options.precision].precision,
       optimizer: options.optimizer,
       mtp: options.mtp,
     },
     constraints,
     traits: {
+      ...PRECISIONS[options.precision].traits,
       ...(options.compute ? { compute: options.compute, expertCompute: options.compute } : {}),
-      ...(options.imbalance ? { imbalance: Math.max(1, Number(options.imbalance)) } : {}),
+      ...(options.imbalance ? { imbalance: ratio("--imbalance", options.imbalance, 1, 1000) } : {}),
     },
-    ...(options.margin === undefined ? {} : { margin: Number(options.margin) }),
+    ...(options.margin === undefined ? {} : { margin: ratio("--margin", options.margin, 0, 0.9) }),
     alternatives: number("--top", options.top),
   };
 }

@@ -1,5 +1,6 @@
 import { EXIT, formatBytes, formatSeconds } from "../../base/index.ts";
-import { number, PHASES } from "../../run/index.ts";
+import { number, paths, PHASES, readLastBalance, summarizeBalance } from "../../run/index.ts";
+import { balanceLines } from "../balance-lines.ts";
 import type { Context, Verb } from "../context.ts";
 import { conditionText, exitOf, findRun, lastStep, type RunView, runsFolder, shortPath } from "../runs.ts";
 import { phaseName, verdictText } from "../tell.ts";
@@ -39,6 +40,11 @@ export const status: Verb = {
               : null,
             checkpoint: state.checkpoint,
             incidents: state.incidents,
+            balance: {
+              ...state.balance,
+              summary: summarizeBalance(state.balance, step?.step ?? 0),
+              now: readLastBalance(paths(view.folder).series) ?? null,
+            },
             startedAt: state.createdAt,
             lastAt: state.lastAt,
           });
@@ -91,6 +97,7 @@ function statusText(context: Context, view: RunView): string {
       ),
     );
   }
+  lines.push(...balanceLines(context, state.balance, step?.step ?? 0, readLastBalance(paths(folder).series)));
   for (const one of state.incidents) {
     const healed = one.recovered
       ? context.say({ en: "healed in {s}", zh: "{s} 後恢復" }, { s: formatSeconds(one.recovered.seconds) })

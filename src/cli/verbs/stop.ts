@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { EXIT } from "../../base/index.ts";
-import { askController, isAlive, paths, readControllerFile, runError } from "../../run/index.ts";
+import { askController, endAgent, isAlive, paths, readControllerFile, runError } from "../../run/index.ts";
 import type { Verb } from "../context.ts";
 import { agentsOf, findRun, runsFolder, viewRun } from "../runs.ts";
 
@@ -23,9 +23,11 @@ export const stop: Verb = {
             while (options.wait && isAlive(controller)) await sleep(50);
           } else {
             // Nobody supervises it: its agents are ended with their ranks; the newest checkpoint stays.
-            const alive = agentsOf(folder).filter(isAlive);
+            const alive = agentsOf(folder).filter(
+              (one) => isAlive(one) || (one.zygote && isAlive(one.zygote)),
+            );
             if (alive.length === 0) throw runError("RUN_NOT_RUNNING", { run: id });
-            for (const agent of alive) process.kill(-agent.pid, "SIGKILL");
+            for (const agent of alive) endAgent(agent);
           }
           const view = viewRun(folder);
           context.data({

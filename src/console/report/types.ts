@@ -109,6 +109,42 @@ export type ExpertsPart = {
   readonly ratio: readonly { readonly step: number; readonly worst: number; readonly mean: number }[];
   /** Least greatest / mean that any placement on these ranks could reach, if it was worked out. */
   readonly bound: number | null;
+  readonly balance: BalancePart | null;
+};
+
+/** Where experts stood and what was done about it. Ratios are of the busiest rank to the mean. */
+export type BalancePart = {
+  /** Of the layer that was worst at each step: as it was, the least possible, as the last move had promised. */
+  readonly ranks: readonly {
+    readonly step: number;
+    readonly realised: number;
+    readonly bound: number;
+    readonly planned: number | null;
+  }[];
+  /** Of the last step: largest over layers, dead experts of all layers. Entropy: least over layers, 1 is even. */
+  readonly last: {
+    readonly maxVio: number;
+    readonly cv: number;
+    readonly entropy: number;
+    readonly dead: number;
+    /** Rows dropped in all steps; null: not told. */
+    readonly dropped: number | null;
+  } | null;
+  readonly decisions: readonly {
+    readonly step: number;
+    readonly line: Text;
+    readonly planned: number | null;
+    readonly realised: number | null;
+    readonly bytes: number | null;
+    readonly forecastSeconds: number;
+    readonly measuredSeconds: number | null;
+    readonly moved: boolean;
+  }[];
+  readonly moves: number;
+  readonly bytes: number;
+  readonly wonSeconds: number;
+  readonly forecastWonSeconds: number;
+  readonly placed: Text | null;
 };
 
 type TimelineKind = "phase" | "fault" | "alarm" | "remedy" | "healed" | "checkpoint" | "note";

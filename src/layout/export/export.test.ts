@@ -41,6 +41,7 @@ const anySettings: fc.Arbitrary<Settings> = fc
     ),
     kind: fc.constantFrom("adamw" as const, "adamw" as const, "muon" as const),
     mtp: fc.boolean(),
+    products: fc.constantFrom(undefined, undefined, undefined, "fp8" as const, "fp4" as const),
     shift: fc.integer({ min: 0, max: 2 }),
     microBatch: fc.constantFrom(1, 2),
   })
@@ -90,6 +91,7 @@ const anySettings: fc.Arbitrary<Settings> = fc
         optimizer: g.kind,
         mtp: g.mtp,
       },
+      ...(g.products ? { products: g.products } : {}),
     };
   });
 
@@ -185,6 +187,32 @@ test("the published V4-Pro recipe reads as what it is", () => {
   expect([layout.pp, layout.vpp, layout.tp, layout.ep, layout.dpShard]).toEqual([8, 2, 2, 64, 32]);
   expect(layout.stages.flat().length).toBe(61);
   expect(layout.stages.map((s) => s.length)).toEqual([3, ...Array.from({ length: 14 }, () => 4), 2]);
+});
+
+test("Megatron is told the virtual stages once, by the layout string", () => {
+  const settings: Settings = {
+    layout: {
+      ...SINGLE,
+      pp: 2,
+      vpp: 2,
+      dpShard: 4,
+      schedule: "interleaved1f1b",
+      stages: [[0, 1], [2, 3, 4], [5], []],
+    },
+    training: {
+      sequence: 4096,
+      microBatch: 1,
+      globalBatch: 32,
+      precision: BF16_MIXED,
+      optimizer: "adamw",
+      mtp: true,
+    },
+  };
+  const text = exportPlan(settings, "megatron");
+  expect(text.ok && text.value).toContain("--pipeline-model-parallel-layout 'Ett|ttt|t|mL'");
+  expect(text.ok && text.value).not.toContain("virtual");
+  const container = exportPlan(settings, "bridge");
+  expect(container.ok && container.value).toMatch(/ddp:[\s\S]*grad_reduce_in_fp32: true/);
 });
 
 test("Megatron layout strings may abbreviate", () => {

@@ -3,20 +3,21 @@ import { Cannot, type Keys, type Value } from "./settings.ts";
 
 /** Text forms of dotted keys. Each writer has a reader that gives the same keys back. */
 
-/** `--name value`, one a line; true flags stand alone. */
+/** `--name value`, one a line; true flags stand alone; lists are separated by spaces, lists in lists by commas. */
 export const toArguments = (keys: Keys): string =>
   Object.entries(keys)
     .filter(([, value]) => value !== false)
     .map(([name, value]) =>
       value === true
         ? `--${name}`
-        : `--${name} ${Array.isArray(value) ? value.join(" ") : quote(String(value))}`,
+        : `--${name} ${Array.isArray(value) ? value.map((part) => String(part)).join(" ") : quote(String(value))}`,
     )
     .join(" \\\n");
 
 const quote = (text: string): string => (/^[\w.,/:+-]+$/.test(text) ? text : `'${text}'`);
 
 const LISTS = new Set(["recompute-modules", "offload-modules"]);
+const NESTED = new Set(["parallelism.module_fqns_per_model_part"]);
 
 export function fromArguments(text: string): Keys {
   const words = text.match(/'[^']*'|[^\s\\]+/g) ?? [];
@@ -29,8 +30,10 @@ export function fromArguments(text: string): Keys {
       values.push((words[++i] as string).replace(/^'(.*)'$/, "$1"));
     }
     const name = word.slice(2);
-    keys[name] =
-      values.length === 0 ? true : values.length === 1 && !LISTS.has(name) ? (values[0] as string) : values;
+    if (NESTED.has(name)) keys[name] = values.map((part) => part.split(","));
+    else
+      keys[name] =
+        values.length === 0 ? true : values.length === 1 && !LISTS.has(name) ? (values[0] as string) : values;
   }
   return keys;
 }
@@ -70,38 +73,4 @@ export function fromYaml(text: string): Keys {
     if (cause instanceof Cannot) throw cause;
     throw new Cannot((cause as Error).message.split("\n")[0] as string);
   }
-}
-
-/** Tables and plain values; JSON's strings, numbers, booleans and arrays are TOML's too. */
-export function toToml(keys: Keys): string {
-  const tables = new Map<string, string[]>();
-  for (const [path, value] of Object.entries(keys)) {
-    const dot = path.lastIndexOf(".");
-    const lines = tables.get(path.slice(0, dot)) ?? [];
-    lines.push(`${path.slice(dot + 1)} = ${JSON.stringify(value)}`);
-    tables.set(path.slice(0, dot), lines);
-  }
-  return [...tables].map(([name, lines]) => `[${name}]\n${lines.join("\n")}\n`).join("\n");
-}
-
-export function fromToml(text: string): Keys {
-  const keys: Keys = {};
-  let table = "";
-  for (const line of text.split("\n")) {
-    const bare = line.replace(/^\s*#.*$/, "").trim();
-    if (bare === "") continue;
-    const header = /^\[([\w.]+)\]$/.exec(bare);
-    if (header) {
-      table = `${header[1]}.`;
-      continue;
-    }
-    const pair = /^([\w-]+)\s*=\s*(.+)$/.exec(bare);
-    if (!pair) throw new Cannot(`'${bare.slice(0, 40)}' is no setting`);
-    try {
-      keys[table + (pair[1] as string)] = JSON.parse(pair[2] as string) as Value;
-    } catch {
-      throw new Cannot(`the value of ${pair[1]}`);
-    }
-  }
-  return keys;
 }

@@ -1,4 +1,4 @@
-import { type Layout, type Precision, type Schedule, SINGLE } from "../layout.ts";
+import { type Layout, type OptimizerKind, type Precision, type Schedule, SINGLE } from "../layout.ts";
 import {
   type Keys,
   KeyReader,
@@ -35,7 +35,10 @@ function stageModules(settings: Settings): string[][] {
 const stagesFrom = (parts: readonly (readonly string[])[]): number[][] =>
   parts.map((part) => part.flatMap((name) => (name.startsWith("layers.") ? [Number(name.slice(7))] : [])));
 
-function common({ layout, training }: Settings): void {
+function common(
+  { layout, training, products }: Settings,
+  optimizers: readonly OptimizerKind[] = ["adamw"],
+): void {
   need(layout.zero === 3, `ZeRO-${layout.zero}: it shards weights`);
   need(layout.stageRecompute === undefined, "recomputation that differs by stage");
   need(layout.recompute.kind !== "selective", "recomputation by region");
@@ -58,7 +61,8 @@ function common({ layout, training }: Settings): void {
   );
   need(p.moments === p.weights, `${p.moments} moments beside ${p.weights} weights`);
   need(p.dispatch === p.activations, "a dispatch format of its own");
-  need(training.optimizer === "adamw", `the ${training.optimizer} optimizer`);
+  need(optimizers.includes(training.optimizer), `the ${training.optimizer} optimizer`);
+  need(products === undefined, `${products} products`);
 }
 
 function precision(weights: "float32" | "bfloat16", compute: string, reduce: string): Precision {
@@ -79,6 +83,8 @@ export function toTorchtitan(settings: Settings): Keys {
   need(!training.mtp, "multi-token prediction");
   need(layout.tp === 1 || layout.sequenceParallel, "tensor without sequence parallelism");
   need(layout.cp === 1 || layout.contextParallel !== "ulysses", "Ulysses context parallelism");
+  need(layout.etp === 1, "expert tensor parallelism");
+  need(training.precision.gradients === "float32", "gradients reduced in bf16");
   return {
     "parallelism.data_parallel_replicate_degree": layout.dpReplicate,
     "parallelism.data_parallel_shard_degree": layout.dpShard,
@@ -91,7 +97,6 @@ export function toTorchtitan(settings: Settings): Keys {
         }
       : {}),
     "parallelism.expert_parallel_degree": layout.ep,
-    "parallelism.expert_tensor_parallel_degree": layout.etp,
     "parallelism.fsdp_reshard_after_forward": layout.reshardAfterForward ? "always" : "never",
     "parallelism.pipeline_parallel_degree": layout.pp,
     ...(layout.pp > 1
@@ -135,7 +140,6 @@ export function fromTorchtitan(given: Keys, context: ReadContext): Settings {
       dpReplicate,
       dpShard: shard > 0 ? shard : context.world / (pp * tp * cp * dpReplicate),
       ep: keys.number(p("expert_parallel_degree"), 1),
-      etp: keys.number(p("expert_tensor_parallel_degree"), 1),
       sequenceParallel: tp > 1,
       contextParallel:
         cp > 1 && keys.text(p("context_parallel_rotate_method"), "allgather") === "alltoall"
@@ -187,7 +191,10 @@ export function toAutomodel(settings: Settings): Keys {
     "distributed.sequence_parallel": layout.sequenceParallel,
     "distributed.activation_checkpointing": layout.recompute.kind === "full",
     "distributed.reshard_after_forward": layout.reshardAfterForward,
-    "distributed.offload_policy": layout.offload.optimizer === 1 ? "cpu" : "none",
+    ...(layout.offload.optimizer === 1
+      ? { "distributed.offload_policy._target_": "torch.distributed.fsdp.CPUOffloadPolicy" }
+      : {}),
+    "distributed.mp_policy._target_": "torch.distributed.fsdp.MixedPrecisionPolicy",
     "distributed.mp_policy.param_dtype": DTYPE.to(training.precision.activations),
     "distributed.mp_policy.reduce_dtype": DTYPE.to(training.precision.gradients),
     ...(layout.pp > 1
@@ -231,7 +238,7 @@ export function fromAutomodel(given: Keys, context: ReadContext): Settings {
       schedule: pp > 1 ? SCHEDULE.from(keys.text(d("pipeline.pp_schedule"))) : "1f1b",
       stages: parts,
       recompute: keys.flag(d("activation_checkpointing")) ? { kind: "full" } : { kind: "none" },
-      offload: { optimizer: keys.text(d("offload_policy"), "none") === "cpu" ? 1 : 0, activations: [] },
+      offload: { optimizer: keys.has(d("offload_policy._target_")) ? 1 : 0, activations: [] },
     },
     training: {
       sequence: keys.number("dataset.seq_len"),
@@ -251,57 +258,67 @@ export function fromAutomodel(given: Keys, context: ReadContext): Settings {
   };
 }
 
+const OPTIMIZER = pairs<OptimizerKind>({ adamw: "adamw", muon: "muon" }, "the optimizer");
+
+/** Names of VeOmni's `model.accelerator` tree (2026); with mixed precision it holds fp32 weights, without it bf16 ones. */
 export function toVeomni(settings: Settings): Keys {
   const { layout, training } = settings;
-  common(settings);
+  const { precision: p } = training;
+  common(settings, ["adamw", "muon"]);
   need(layout.pp === 1, "pipeline parallelism");
+  need(layout.tp === 1, "tensor parallelism");
   need(layout.etp === 1, "expert tensor parallelism");
-  need(layout.tp === 1 || layout.ep === 1, "tensor with expert parallelism");
-  need(layout.tp === 1 || layout.sequenceParallel, "tensor without sequence parallelism");
   need(
     layout.cp === 1 || layout.contextParallel === "ulysses",
     `${layout.contextParallel} context parallelism`,
   );
   need(!training.mtp, "multi-token prediction");
-  const a = (name: string) => `train.accelerator.${name}`;
+  const mixed = p.weights === "float32";
+  need(
+    mixed || (p.activations === "bfloat16" && p.gradients === "bfloat16"),
+    "bf16 weights with fp32 activations or gradients",
+  );
+  const a = (name: string) => `model.accelerator.${name}`;
   return {
     [a("dp_shard_size")]: layout.dpShard,
     [a("dp_replicate_size")]: layout.dpReplicate,
-    [a("tp_size")]: layout.tp,
     [a("ulysses_size")]: layout.cp,
     [a("ep_size")]: layout.ep,
     [a("fsdp_config.fsdp_mode")]: "fsdp2",
     [a("fsdp_config.reshard_after_forward")]: layout.reshardAfterForward,
     [a("fsdp_config.offload")]: layout.offload.optimizer === 1,
-    [a("fsdp_config.mixed_precision.param_dtype")]: DTYPE.to(training.precision.activations),
-    [a("fsdp_config.mixed_precision.reduce_dtype")]: DTYPE.to(training.precision.gradients),
-    "model.torch_dtype": DTYPE.to(training.precision.weights as "float32" | "bfloat16"),
-    "train.gradient_checkpointing.enable": layout.recompute.kind === "full",
+    [a("fsdp_config.mixed_precision.enable")]: mixed,
+    ...(mixed
+      ? {
+          [a("fsdp_config.mixed_precision.param_dtype")]: DTYPE.to(p.activations),
+          [a("fsdp_config.mixed_precision.reduce_dtype")]: DTYPE.to(p.gradients),
+        }
+      : {}),
+    [a("gradient_checkpointing.enable")]: layout.recompute.kind === "full",
+    "model.optimizer.type": OPTIMIZER.to(training.optimizer),
     "train.micro_batch_size": training.microBatch,
     "train.global_batch_size": training.globalBatch,
-    "train.optimizer.type": "adamw",
     "data.max_seq_len": training.sequence,
   };
 }
 
 export function fromVeomni(given: Keys, context: ReadContext): Settings {
   const keys = new KeyReader(given);
-  const a = (name: string) => `train.accelerator.${name}`;
+  const a = (name: string) => `model.accelerator.${name}`;
   const cp = keys.number(a("ulysses_size"), 1);
-  const tp = keys.number(a("tp_size"), 1);
+  const mixed = keys.flag(a("fsdp_config.mixed_precision.enable"));
   const layout: Layout = {
     ...SINGLE,
-    tp,
     cp,
     dpShard: keys.number(a("dp_shard_size")),
     dpReplicate: keys.number(a("dp_replicate_size"), 1),
     ep: keys.number(a("ep_size"), 1),
-    sequenceParallel: tp > 1,
+    sequenceParallel: false,
     contextParallel: cp > 1 ? "ulysses" : SINGLE.contextParallel,
     zero: 3,
     reshardAfterForward: keys.flag(a("fsdp_config.reshard_after_forward")),
     stages: [all(context)],
-    recompute: keys.flag("train.gradient_checkpointing.enable") ? { kind: "full" } : { kind: "none" },
+    recompute: keys.flag(a("gradient_checkpointing.enable")) ? { kind: "full" } : { kind: "none" },
     offload: { optimizer: keys.flag(a("fsdp_config.offload")) ? 1 : 0, activations: [] },
   };
   return {
@@ -310,12 +327,14 @@ export function fromVeomni(given: Keys, context: ReadContext): Settings {
       sequence: keys.number("data.max_seq_len"),
       microBatch: keys.number("train.micro_batch_size"),
       globalBatch: keys.number("train.global_batch_size"),
-      precision: precision(
-        DTYPE.from(keys.text("model.torch_dtype")),
-        keys.text(a("fsdp_config.mixed_precision.param_dtype")),
-        keys.text(a("fsdp_config.mixed_precision.reduce_dtype")),
-      ),
-      optimizer: "adamw",
+      precision: mixed
+        ? precision(
+            "float32",
+            keys.text(a("fsdp_config.mixed_precision.param_dtype")),
+            keys.text(a("fsdp_config.mixed_precision.reduce_dtype")),
+          )
+        : precision("bfloat16", "bfloat16", "bfloat16"),
+      optimizer: OPTIMIZER.from(keys.text("model.optimizer.type", "adamw")),
       mtp: false,
     },
   };

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../base/index.ts";
 import { layoutFail } from "../errors.ts";
-import { fromArguments, fromToml, fromYaml, toArguments, toToml, toYaml } from "./formats.ts";
+import { fromArguments, fromYaml, toArguments, toYaml } from "./formats.ts";
 import { fromAutomodel, fromTorchtitan, fromVeomni, toAutomodel, toTorchtitan, toVeomni } from "./fsdp.ts";
 import { fromMegatron, toMegatron } from "./megatron.ts";
 import { Cannot, canonical, type Keys, need, type ReadContext, type Settings } from "./settings.ts";
@@ -50,22 +50,35 @@ const BRIDGE: Readonly<Record<string, string>> = {
   "fp8-format": "mixed_precision",
   "fp8-recipe": "mixed_precision",
   "fp8-param-gather": "mixed_precision",
-  "seq-length": "model",
+  "fp4-format": "mixed_precision",
+  "fp4-recipe": "mixed_precision",
 };
+/** Fields that go by another name there. */
+const RENAMED: Readonly<Record<string, string>> = {
+  "accumulate-allreduce-grads-in-fp32": "grad-reduce-in-fp32",
+  "fp8-format": "fp8",
+  "fp4-format": "fp4",
+};
+const ORIGINAL = new Map(Object.entries(RENAMED).map(([name, theirs]) => [theirs, name]));
 
 const bridge: Form = {
   title: "Megatron-Bridge",
   write: (s) => {
     const keys: Keys = {};
     for (const [name, value] of Object.entries(toMegatron(s, "megatron"))) {
-      keys[`${BRIDGE[name] ?? "model"}.${name.replaceAll("-", "_")}`] = value;
+      // The container derives it from the sequence length.
+      if (name === "max-position-embeddings") continue;
+      if (name === "grad-reduce-in-bf16") keys["ddp.grad_reduce_in_fp32"] = false;
+      else keys[`${BRIDGE[name] ?? "model"}.${(RENAMED[name] ?? name).replaceAll("-", "_")}`] = value;
     }
     return toYaml(keys);
   },
   read: (text, context) => {
     const keys: Keys = {};
     for (const [path, value] of Object.entries(fromYaml(text))) {
-      keys[path.slice(path.indexOf(".") + 1).replaceAll("_", "-")] = value;
+      const name = path.slice(path.indexOf(".") + 1).replaceAll("_", "-");
+      if (name === "grad-reduce-in-fp32" && value === false) keys["grad-reduce-in-bf16"] = true;
+      else keys[ORIGINAL.get(name) ?? name] = value;
     }
     return fromMegatron(keys, context, "megatron");
   },
@@ -74,7 +87,8 @@ const bridge: Form = {
 /** Layout and batch as the worker spec of our own engine names them. */
 const tessera: Form = {
   title: "Tessera",
-  write: ({ layout, training }) => {
+  write: ({ layout, training, products }) => {
+    need(products === undefined, `${products} products`);
     need(
       layout.tp === 1 && layout.cp === 1 && layout.etp === 1,
       "tensor, context or expert tensor parallelism",
@@ -170,8 +184,8 @@ const FORMS: Readonly<Record<Target, Form>> = {
   bridge,
   torchtitan: {
     title: "torchtitan",
-    write: (s) => toToml(toTorchtitan(s)),
-    read: (text, context) => fromTorchtitan(fromToml(text), context),
+    write: (s) => toArguments(toTorchtitan(s)),
+    read: (text, context) => fromTorchtitan(fromArguments(text), context),
   },
   automodel: {
     title: "NeMo AutoModel",

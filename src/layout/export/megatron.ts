@@ -36,6 +36,10 @@ const CONTEXT = pairs<Layout["contextParallel"]>(
   { ring: "p2p", allGather: "all_gather", ulysses: "a2a" },
   "context parallelism",
 );
+const MINDSPEED_CONTEXT = pairs<Layout["contextParallel"]>(
+  { ring: "megatron_cp_algo", allGather: "kvallgather_cp_algo", ulysses: "ulysses_cp_algo" },
+  "context parallelism",
+);
 const OPTIMIZER = pairs<OptimizerKind>({ adamw: "adam", muon: "muon", sgd: "sgd" }, "optimizer");
 const MOMENT = pairs<Precision["moments"]>({ float32: "fp32", bfloat16: "bf16", fp8: "fp8" }, "moments");
 const SCHEDULES = new Set<Schedule>(["1f1b", "interleaved1f1b"]);
@@ -65,9 +69,7 @@ export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
     );
   if (layout.cp > 1) {
     if (flavour === "mindspeed") {
-      need(layout.contextParallel !== "allGather", "all-gather context parallelism");
-      keys["context-parallel-algo"] =
-        layout.contextParallel === "ring" ? "megatron_cp_algo" : "ulysses_cp_algo";
+      keys["context-parallel-algo"] = MINDSPEED_CONTEXT.to(layout.contextParallel);
     } else keys["cp-comm-type"] = CONTEXT.to(layout.contextParallel);
   }
   writePipeline(layout, training.mtp, keys, flavour);
@@ -75,6 +77,7 @@ export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
   writeRecompute(layout, keys, flavour);
   need(layout.slotsPerRank === undefined, "spare expert slots");
   writePrecision(precision, training.optimizer, keys);
+  writeProducts(settings, keys, flavour);
   if (training.mtp) keys["mtp-num-layers"] = 1;
   return keys;
 }
@@ -99,7 +102,7 @@ function writePipeline(layout: Layout, mtp: boolean, keys: Keys, flavour: Megatr
   }
   need(SCHEDULES.has(layout.schedule), `the ${layout.schedule} schedule`);
   keys["num-layers"] = sizes.reduce((a, b) => a + b, 0);
-  if (layout.vpp > 1) keys["num-virtual-stages-per-pipeline-rank"] = layout.vpp;
+  // The layout string says how many virtual stages a rank has; saying it twice is refused.
   if (layout.pp > 1) {
     keys["pipeline-model-parallel-layout"] = sizes
       .map(
@@ -191,6 +194,23 @@ function writePrecision(p: Precision, optimizer: OptimizerKind, keys: Keys): voi
   }
 }
 
+/** Low-precision products beside bf16 weights. */
+function writeProducts({ products, training }: Settings, keys: Keys, flavour: MegatronFlavour): void {
+  if (!products) return;
+  need(
+    training.precision.weights === "bfloat16",
+    `${products} products of ${training.precision.weights} weights`,
+  );
+  if (products === "fp8") {
+    keys["fp8-format"] = "e4m3";
+    keys["fp8-recipe"] = "blockwise";
+  } else {
+    need(flavour === "megatron", "fp4 products");
+    keys["fp4-format"] = "e2m1";
+    keys["fp4-recipe"] = "nvfp4";
+  }
+}
+
 export function fromMegatron(given: Keys, context: ReadContext, flavour: MegatronFlavour): Settings {
   const keys = new KeyReader(given);
   const pp = keys.number("pipeline-model-parallel-size", 1);
@@ -213,9 +233,7 @@ export function fromMegatron(given: Keys, context: ReadContext, flavour: Megatro
       cp === 1
         ? SINGLE.contextParallel
         : flavour === "mindspeed"
-          ? keys.text("context-parallel-algo", "megatron_cp_algo") === "megatron_cp_algo"
-            ? "ring"
-            : "ulysses"
+          ? MINDSPEED_CONTEXT.from(keys.text("context-parallel-algo", "megatron_cp_algo"))
           : CONTEXT.from(keys.text("cp-comm-type", "p2p")),
     zero: fsdp
       ? keys.text("data-parallel-sharding-strategy") === "optim_grads"
@@ -251,6 +269,11 @@ export function fromMegatron(given: Keys, context: ReadContext, flavour: Megatro
       optimizer: OPTIMIZER.from(keys.text("optimizer", "adam")),
       mtp: keys.number("mtp-num-layers", 0) > 0,
     },
+    ...(keys.has("fp4-format")
+      ? { products: "fp4" as const }
+      : keys.has("fp8-format") && !keys.flag("fp8-param-gather")
+        ? { products: "fp8" as const }
+        : {}),
   };
 }
 
@@ -280,12 +303,12 @@ function readPipeline(
       stages: stagesOf(counts),
     };
   }
-  const vpp = keys.number("num-virtual-stages-per-pipeline-rank", 1);
   const text = keys.text("pipeline-model-parallel-layout", "t".repeat(keys.number("num-layers")));
   const counts = expand(text)
     .split("|")
     .map((stage) => stage.replaceAll(/[^t]/g, "").length);
-  need(counts.length === pp * vpp, `${counts.length} stages for pp ${pp} x vpp ${vpp}`);
+  need(counts.length % pp === 0, `${counts.length} stages for pp ${pp}`);
+  const vpp = counts.length / pp;
   return { vpp, schedule: vpp > 1 ? "interleaved1f1b" : "1f1b", stages: stagesOf(counts) };
 }
 
@@ -326,7 +349,7 @@ function readPrecision(keys: KeyReader): Precision {
       dispatch: "float32",
     };
   }
-  const fp8 = keys.has("fp8-format")
+  const fp8 = keys.flag("fp8-param-gather")
     ? keys.text("fp8-recipe", "delayed") === "mxfp8"
       ? "mxfp8"
       : "fp8"

@@ -1,7 +1,12 @@
 import { type Layout, microBatches, type Recompute, SINGLE, type Training } from "../layout.ts";
 
 /** What an export carries: everything a training stack must be told to run the plan. */
-export type Settings = { readonly layout: Layout; readonly training: Training };
+export type Settings = {
+  readonly layout: Layout;
+  readonly training: Training;
+  /** Format of matrix products where it is not the one that the weights' format implies. */
+  readonly products?: "fp8" | "fp4";
+};
 
 /** What a stack's settings leave to the launch: device count and model depth. */
 export type ReadContext = { readonly world: number; readonly layers: number };
@@ -17,7 +22,7 @@ export function need(ok: boolean, what: string): void {
 }
 
 /** Fields without meaning in a layout take their neutral value, so that equal plans compare equal. */
-export function canonical({ layout, training }: Settings): Settings {
+export function canonical({ layout, training, products }: Settings): Settings {
   const { stageRecompute, slotsPerRank, ...rest } = layout;
   const same = stageRecompute?.every((r) => JSON.stringify(r) === JSON.stringify(stageRecompute[0]));
   return {
@@ -32,6 +37,7 @@ export function canonical({ layout, training }: Settings): Settings {
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
     },
     training,
+    ...(products ? { products } : {}),
   };
 }
 

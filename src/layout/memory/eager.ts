@@ -114,21 +114,15 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
 }
 
 /**
- * Hyper-connection around one branch: streams, the raw and the scaled mixing weights, their sigmoids and softmax, every
- * round of normalising, and the branch output that is mixed in. Streams that come out of a branch do not lie in one
- * piece, so the projection keeps a copy in order beside them (`inOrder` says how many a layer saves where they do).
+ * Hyper-connection around one branch: streams (and their float32 copy where they are not), the raw and the scaled mixing weights,
+ * their sigmoids and softmax, every round of normalising, the weights in order of tokens, and the branch output that is mixed in.
  */
 function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
-  const mixing = 2 * (2 + n) * n + 4 * n + n * n + (2 * s.mixingRounds - 1) * (n + n * n);
-  return s.tokens * ((4 + s.activation) * n * s.hidden + 4 + 4 * mixing + s.activation * s.hidden);
-}
-
-/** The part of a layer whose input lies in one piece: the first of a stage, or one behind a projection. */
-export function inOrder(part: Part, s: Scope, recompute: boolean): Part {
-  const copy = s.streams === 1 ? 0 : s.activation * s.tokens * s.streams * s.hidden;
-  return { ...part, kept: recompute ? part.kept : part.kept - copy, full: part.full - copy };
+  const mixing = 2 * (2 + n) * n + 4 * n + 2 * n * n + (2 * s.mixingRounds - 1) * (n + n * n);
+  const streams = (s.activation + (s.activation === 4 ? 0 : 4)) * n * s.hidden;
+  return s.tokens * (streams + 4 + 4 * mixing + s.activation * s.hidden);
 }
 
 /** One layer without recomputation. */

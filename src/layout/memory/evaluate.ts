@@ -1,6 +1,7 @@
 /** Memory of every rank of a layout. */
 import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
+import { gathered } from "./gather.ts";
 import {
   MEGATRON_2026,
   type MegatronStack,
@@ -132,7 +133,7 @@ function megatronRank(
     gradients: states.gradients,
     optimizer: states.optimizer,
     activations: peak.kept - peak.loss + peak.extra.activations,
-    unshard: 0,
+    unshard: gathered(model, layout, training, ppRank),
     communication: named(peak.moment.backward),
     loss: peak.loss + peak.extra.loss,
     workspace: fixed + peak.extra.workspace,

@@ -236,7 +236,7 @@ describe("reports", () => {
 test("experts that FSDP cannot cut evenly are refused", () => {
   const problem = (dpShard: number) => {
     const l = layoutOf({ dpShard, ep: 1, zero: 3 });
-    return layoutProblem(modelFacts(MODEL), l, trainingOf(l), "tessera")?.detail;
+    return layoutProblem(modelFacts(MODEL), l, trainingOf(l), "tessera")?.detail.en;
   };
   // Rows of gate_up_proj: 2 x 128; of down_proj: 256.
   expect(problem(4)).toBeUndefined();

@@ -14,7 +14,7 @@ import { memo } from "./memo.ts";
 import type { Scope } from "./saved.ts";
 import { chunkRange, lastStage, layersOfStage, rankWeights } from "./shards.ts";
 import { rankMoments } from "./timeline.ts";
-import { eagerAngles, eagerHead, eagerJoin, eagerLayer, inOrder } from "./eager.ts";
+import { eagerAngles, eagerHead, eagerJoin, eagerLayer } from "./eager.ts";
 import type { Bytes, RankMemory } from "./types.ts";
 
 const SHARD_BYTES = 4;
@@ -119,11 +119,9 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
   const key = partKey(scope, recompute, layout);
   const full = recompute.kind === "full";
-  const own = layout.stages[stage]?.length ?? 0;
-  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }, i) => {
-    const part = partOfBody(body, key, () => eagerLayer(body, scope, full));
-    return i === 0 || i >= own ? inOrder(part, scope, full) : part;
-  });
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
+    partOfBody(body, key, () => eagerLayer(body, scope, full)),
+  );
   const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
     const joined = parts.splice(parts.length - modules.length);
@@ -222,8 +220,18 @@ export function tesseraRank(
   return finish(bytes, 0, peak.moment, framework);
 }
 
-/** Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine. */
-export function savedForBackward(model: Model, layout: Layout, training: Training, stage: number): number {
-  const scope = scopeOf(model, layout, training, 1);
+/**
+ * Bytes that one micro-batch's forward through virtual stage `stage` leaves for its backward on our engine.
+ *
+ * @param load pairs that the rank's experts compute for each one it sends; 1 when balanced
+ */
+export function savedForBackward(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  stage: number,
+  load = 1,
+): number {
+  const scope = scopeOf(model, layout, training, load);
   return stageNeed(eagerParts(model, layout, training, stage, scope)).kept;
 }

@@ -124,15 +124,54 @@ export function whyBest(best: Found, result: SearchResult): Text[] {
 export type RejectedGroup = {
   readonly constraint: ConstraintName;
   readonly count: number;
-  /** The one that missed by least. */
-  readonly closest: { readonly layout: Layout; readonly microBatch: number; readonly amount: number };
+  /** The one that missed by least; an example where a rule is broken. */
+  readonly closest: { readonly layout: Layout; readonly microBatch: number; readonly amount?: number };
+  readonly text: Text;
+};
+/** One layout that lost: by which constraint and by how much. */
+export type RejectedRow = {
+  readonly name: string;
+  readonly constraint: ConstraintName;
+  /** Bytes short for memory; least seconds of a step for slower; absent where a rule is broken. */
+  readonly amount?: number;
   readonly text: Text;
 };
 
+/** Every layout that lost, the near misses first; of illegal combinations one example a rule. */
+export function rejectedRows(result: SearchResult): RejectedRow[] {
+  const rows = result.rejected.map(({ layout, microBatch, constraint, amount }): RejectedRow => {
+    const by = constraint === "slower" ? formatSeconds(amount) : formatBytes(amount);
+    const name = CONSTRAINT_NAMES[constraint];
+    return {
+      name: layoutName(layout, microBatch),
+      constraint,
+      amount,
+      text:
+        constraint === "slower"
+          ? { en: `${name.en}: at least ${by} a step`, zh: `${name.zh}：每步至少 ${by}` }
+          : { en: `${name.en}: short by ${by}`, zh: `${name.zh}：還差 ${by}` },
+    };
+  });
+  rows.sort((a, b) =>
+    a.constraint === b.constraint
+      ? (a.amount as number) - (b.amount as number)
+      : a.constraint.localeCompare(b.constraint),
+  );
+  for (const [constraint, { example, detail }] of result.illegal) {
+    const name = CONSTRAINT_NAMES[constraint];
+    rows.push({
+      name: layoutName(example.layout, example.microBatch),
+      constraint,
+      text: { en: `${name.en}: ${detail.en}`, zh: `${name.zh}：${detail.zh}` },
+    });
+  }
+  return rows;
+}
+
 /** Rejected layouts by binding constraint, with the nearest miss of each. */
-export function groupRejected(rejected: readonly Rejected[]): RejectedGroup[] {
+export function groupRejected(result: SearchResult): RejectedGroup[] {
   const groups = new Map<ConstraintName, { count: number; closest: Rejected }>();
-  for (const r of rejected) {
+  for (const r of result.rejected) {
     const group = groups.get(r.constraint);
     if (!group) groups.set(r.constraint, { count: 1, closest: r });
     else {
@@ -140,7 +179,7 @@ export function groupRejected(rejected: readonly Rejected[]): RejectedGroup[] {
       if (r.amount < group.closest.amount) group.closest = r;
     }
   }
-  return [...groups].map(([constraint, { count, closest }]) => {
+  const lost = [...groups].map(([constraint, { count, closest }]): RejectedGroup => {
     const name = layoutName(closest.layout, closest.microBatch);
     const slower = constraint === "slower";
     const amount = slower ? formatSeconds(closest.amount) : formatBytes(closest.amount);
@@ -154,4 +193,17 @@ export function groupRejected(rejected: readonly Rejected[]): RejectedGroup[] {
       },
     };
   });
+  const broken = [...result.illegal].map(([constraint, { count, example, detail }]): RejectedGroup => {
+    const name = CONSTRAINT_NAMES[constraint];
+    return {
+      constraint,
+      count,
+      closest: { layout: example.layout, microBatch: example.microBatch },
+      text: {
+        en: `${count} x ${name.en}; such as ${layoutName(example.layout, example.microBatch)}: ${detail.en}`,
+        zh: `${count} 個：${name.zh}；例如 ${layoutName(example.layout, example.microBatch)}：${detail.zh}`,
+      },
+    };
+  });
+  return [...lost, ...broken];
 }

@@ -4,6 +4,8 @@ export {
   groupRejected,
   layoutName,
   type RejectedGroup,
+  rejectedRows,
+  type RejectedRow,
   TERM_NAMES,
   whyBest,
   whySlower,

@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import type { Cluster } from "../../cluster/index.ts";
 import { clusterDevices } from "../../cluster/index.ts";
 import { bodyWeights, type Model, moeOf } from "../../model/index.ts";
@@ -23,7 +24,7 @@ export type ConstraintName =
   | "hostMemory"
   | "slower";
 
-export type Problem = { readonly constraint: ConstraintName; readonly detail: string };
+export type Problem = { readonly constraint: ConstraintName; readonly detail: Text };
 
 export type ModelFacts = {
   readonly layers: number;
@@ -80,16 +81,27 @@ export function layoutProblem(
   const { pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard } = layout;
   for (const [name, value] of Object.entries({ pp, vpp, tp, cp, ep, etp, dpReplicate, dpShard })) {
     if (!Number.isInteger(value) || value < 1)
-      return say("world", `${name} is ${value}; degrees are whole numbers from 1`);
+      return say(
+        "world",
+        `${name} is ${value}; degrees are whole numbers from 1`,
+        `${name} 為 ${value}；並行度須為不小於 1 的整數`,
+      );
   }
   const world = worldOf(layout);
   if (cluster && world > clusterDevices(cluster)) {
-    return say("world", `needs ${world} devices, the cluster has ${clusterDevices(cluster)}`);
+    return say(
+      "world",
+      `needs ${world} devices, the cluster has ${clusterDevices(cluster)}`,
+      `需要 ${world} 個加速器，叢集只有 ${clusterDevices(cluster)} 個`,
+    );
   }
   return degreeProblem(facts, layout, training, engine) ?? stageProblem(facts, layout) ?? undefined;
 }
 
-const say = (constraint: ConstraintName, detail: string): Problem => ({ constraint, detail });
+const say = (constraint: ConstraintName, en: string, zh: string): Problem => ({
+  constraint,
+  detail: { en, zh },
+});
 
 /** Rules on degrees, batch and engine: everything but the stage list. Allocates nothing when all is well. */
 export function degreeProblem(
@@ -104,44 +116,106 @@ export function degreeProblem(
     return say(
       "batch",
       `global batch ${training.globalBatch} is not a multiple of micro-batch ${training.microBatch} x data ${dpReplicate * dpShard}`,
+      `全局批次 ${training.globalBatch} 不是微批次 ${training.microBatch} x 資料並行 ${dpReplicate * dpShard} 的倍數`,
     );
   }
-  if (facts.heads % tp !== 0) return say("heads", `tp ${tp} does not divide ${facts.heads} attention heads`);
+  if (facts.heads % tp !== 0)
+    return say(
+      "heads",
+      `tp ${tp} does not divide ${facts.heads} attention heads`,
+      `tp ${tp} 不能整除 ${facts.heads} 個注意力頭`,
+    );
   if (facts.keyValueHeads > 0 && tp > facts.keyValueHeads && tp % facts.keyValueHeads !== 0) {
-    return say("heads", `tp ${tp} is no multiple of ${facts.keyValueHeads} key/value heads`);
+    return say(
+      "heads",
+      `tp ${tp} is no multiple of ${facts.keyValueHeads} key/value heads`,
+      `tp ${tp} 不是 ${facts.keyValueHeads} 個鍵值頭的倍數`,
+    );
   }
-  if (facts.experts === 0 && ep * etp > 1) return say("experts", "the model has no experts to spread");
+  if (facts.experts === 0 && ep * etp > 1)
+    return say("experts", "the model has no experts to spread", "模型沒有可分散的專家");
   if (facts.experts > 0 && facts.experts % ep !== 0)
-    return say("experts", `ep ${ep} does not divide ${facts.experts} experts`);
+    return say(
+      "experts",
+      `ep ${ep} does not divide ${facts.experts} experts`,
+      `ep ${ep} 不能整除 ${facts.experts} 個專家`,
+    );
+  const { slotsPerRank = facts.experts / ep } = layout;
+  if (slotsPerRank * ep < facts.experts || slotsPerRank > facts.experts)
+    return say(
+      "experts",
+      `${slotsPerRank} slots on each of ${ep} ranks do not fit ${facts.experts} experts`,
+      `${ep} 個進程各 ${slotsPerRank} 個槽位放不下 ${facts.experts} 個專家`,
+    );
   const ranks = stageRanks(layout);
   if (ranks % (ep * etp) !== 0)
-    return say("stageRanks", `ep ${ep} x etp ${etp} does not divide the ${ranks} ranks of a stage`);
+    return say(
+      "stageRanks",
+      `ep ${ep} x etp ${etp} does not divide the ${ranks} ranks of a stage`,
+      `ep ${ep} x etp ${etp} 不能整除一個階段的 ${ranks} 個進程`,
+    );
   if (engine === "tessera" && dpShard % ep !== 0)
-    return say("stageRanks", `ep ${ep} does not divide dpShard ${dpShard}`);
+    return say(
+      "stageRanks",
+      `ep ${ep} does not divide dpShard ${dpShard}`,
+      `ep ${ep} 不能整除 dpShard ${dpShard}`,
+    );
   if (engine === "tessera" && facts.expertRows % (dpShard / ep) !== 0) {
-    return say("engine", `FSDP cannot cut experts of ${facts.expertRows} rows over ${dpShard / ep} ranks`);
+    return say(
+      "engine",
+      `FSDP cannot cut experts of ${facts.expertRows} rows over ${dpShard / ep} ranks`,
+      `FSDP 無法把 ${facts.expertRows} 列的專家切到 ${dpShard / ep} 個進程`,
+    );
   }
   if (training.sequence % (cp * (layout.sequenceParallel ? tp : 1)) !== 0) {
-    return say("contextParallel", `sequence ${training.sequence} is no multiple of cp ${cp} x tp ${tp}`);
+    return say(
+      "contextParallel",
+      `sequence ${training.sequence} is no multiple of cp ${cp} x tp ${tp}`,
+      `序列 ${training.sequence} 不是 cp ${cp} x tp ${tp} 的倍數`,
+    );
   }
   if (cp > 1 && layout.contextParallel === "ulysses" && (facts.heads / tp) % cp !== 0) {
-    return say("contextParallel", `${facts.heads / tp} heads a rank cannot be exchanged over cp ${cp}`);
+    return say(
+      "contextParallel",
+      `${facts.heads / tp} heads a rank cannot be exchanged over cp ${cp}`,
+      `每個進程的 ${facts.heads / tp} 個頭無法在 cp ${cp} 間交換`,
+    );
   }
   const schedule = scheduleProblem(layout.schedule, pp, vpp, micros);
-  if (schedule) return say("schedule", schedule);
+  if (schedule) {
+    return say("schedule", schedule, `${layout.schedule} 不適用於 pp ${pp}、vpp ${vpp}、${micros} 個微批次`);
+  }
   if (!ENGINE_SCHEDULES[engine].includes(layout.schedule)) {
-    return say("engine", `the ${engine} engine does not run ${layout.schedule}`);
+    return say(
+      "engine",
+      `the ${engine} engine does not run ${layout.schedule}`,
+      `${engine} 引擎不支援 ${layout.schedule}`,
+    );
   }
   if (engine === "megatron" && facts.compressed && tp > 2) {
-    return say("engine", "Megatron-class stacks run DeepSeek-V4 attention with tp 1 or 2 only");
+    return say(
+      "engine",
+      "Megatron-class stacks run DeepSeek-V4 attention with tp 1 or 2 only",
+      "Megatron 類框架的 DeepSeek-V4 注意力只支援 tp 1 或 2",
+    );
   }
   if (engine === "tessera") {
-    if (tp > 1 || cp > 1 || etp > 1) return say("engine", "the tessera engine runs tp = cp = etp = 1");
-    if (layout.zero !== 3) return say("engine", "the tessera engine shards weights (zero 3)");
+    if (tp > 1 || cp > 1 || etp > 1)
+      return say(
+        "engine",
+        "the tessera engine runs tp = cp = etp = 1",
+        "tessera 引擎只支援 tp = cp = etp = 1",
+      );
+    if (layout.zero !== 3)
+      return say("engine", "the tessera engine shards weights (zero 3)", "tessera 引擎須切分權重（zero 3）");
     if (layout.recompute.kind === "selective")
-      return say("engine", "the tessera engine recomputes whole layers or nothing");
+      return say(
+        "engine",
+        "the tessera engine recomputes whole layers or nothing",
+        "tessera 引擎只能整層重算或不重算",
+      );
     if (layout.offload.optimizer > 0 || layout.offload.activations.length > 0) {
-      return say("engine", "the tessera engine does not offload");
+      return say("engine", "the tessera engine does not offload", "tessera 引擎不支援換出");
     }
   }
   return undefined;
@@ -150,15 +224,29 @@ export function degreeProblem(
 function stageProblem(facts: ModelFacts, layout: Layout): Problem | undefined {
   const { pp, vpp } = layout;
   if (layout.stages.length !== pp * vpp) {
-    return say("stages", `${layout.stages.length} stages given, pp ${pp} x vpp ${vpp} needs ${pp * vpp}`);
+    return say(
+      "stages",
+      `${layout.stages.length} stages given, pp ${pp} x vpp ${vpp} needs ${pp * vpp}`,
+      `給了 ${layout.stages.length} 個階段，pp ${pp} x vpp ${vpp} 需要 ${pp * vpp} 個`,
+    );
   }
   let next = 0;
   for (const stage of layout.stages) {
     for (const layer of stage) {
-      if (layer !== next) return say("stages", `layer ${layer} stands where ${next} should`);
+      if (layer !== next)
+        return say(
+          "stages",
+          `layer ${layer} stands where ${next} should`,
+          `第 ${layer} 層占了第 ${next} 層的位置`,
+        );
       next++;
     }
   }
-  if (next !== facts.layers) return say("stages", `${next} layers placed, the model has ${facts.layers}`);
+  if (next !== facts.layers)
+    return say(
+      "stages",
+      `${next} layers placed, the model has ${facts.layers}`,
+      `放置了 ${next} 層，模型有 ${facts.layers} 層`,
+    );
   return undefined;
 }

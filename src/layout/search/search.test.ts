@@ -6,7 +6,7 @@ import { importModel, type Model } from "../../model/index.ts";
 import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training, worldOf } from "../layout.ts";
 import { plan, runSearch } from "../plan.ts";
 import { predictMemory } from "../predict.ts";
-import { MEGATRON_TRAITS, STEP_TERMS, stageHomes, TimeModel, traitsFor } from "../time/index.ts";
+import { engineTraits, MEGATRON_TRAITS, STEP_TERMS, stageHomes, TimeModel } from "../time/index.ts";
 import {
   candidates,
   difference,
@@ -101,6 +101,8 @@ describe("legality", () => {
   const base: Layout = { ...SINGLE, stages: evenStages(8, 1) };
   test.each<[string, Partial<Layout>, string]>([
     ["experts that do not divide", { ep: 3, dpShard: 2 }, "experts"],
+    ["fewer slots than experts", { ep: 2, dpShard: 2, slotsPerRank: 3 }, "experts"],
+    ["one expert twice on a rank", { ep: 2, dpShard: 2, slotsPerRank: 9 }, "experts"],
     ["heads that do not divide", { tp: 3 }, "heads"],
     ["ep beyond a stage", { ep: 8, dpShard: 4 }, "stageRanks"],
     ["a batch that does not divide", { dpShard: 3 }, "batch"],
@@ -133,6 +135,21 @@ describe("legality", () => {
       expect(layoutProblem(facts, layout, training(), "tessera")?.constraint).toBe("engine");
     }
     expect(layoutProblem(facts, { ...base, zero: 3 }, training(), "tessera")).toBeUndefined();
+  });
+
+  test("spare slots are part of the layout, at most one slot an expert; a given number stays as it is", () => {
+    const slots = (change: object) =>
+      [
+        ...candidates(small(), cluster(8), training(), 8, {
+          engine: "tessera",
+          pp: [1],
+          ep: [1, 4],
+          ...change,
+        }),
+      ].map(({ layout }) => `${layout.ep}:${layout.slotsPerRank}`);
+    expect(new Set(slots({ spareSlots: 2 }))).toEqual(new Set(["1:8", "4:4"]));
+    expect(new Set(slots({ slotsPerRank: 3 }))).toEqual(new Set(["4:3"]));
+    expect(new Set(slots({}))).toEqual(new Set(["1:undefined", "4:undefined"]));
   });
 
   test("every candidate is legal, fills the world, and none stands twice", () => {
@@ -186,7 +203,7 @@ describe("search", () => {
         r.constraints,
       )) {
         const chosen = { ...r.training, microBatch };
-        const time = new TimeModel(r.model, r.cluster, chosen, traitsFor(chosen));
+        const time = new TimeModel(r.model, r.cluster, chosen, engineTraits(engine, chosen));
         const homes = stageHomes(r.cluster, layout);
         for (const stages of splits(time, layout, homes)) {
           const whole = { ...layout, stages };
@@ -251,7 +268,7 @@ describe("search", () => {
 
   test("what cannot fit says by how much and what would help", () => {
     const result = plan(request(4, 1, "tessera"));
-    expect(!result.ok && result.error.code).toBe("PLAN_NO_ROOM");
+    expect(!result.ok && result.error.code).toBe("PLAN_NO_ROOM_HERE");
     if (!result.ok) expect(String(result.error.params["short"])).toMatch(/[GM]iB/);
   });
 

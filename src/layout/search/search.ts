@@ -1,9 +1,10 @@
+import type { Text } from "../../base/index.ts";
 import type { Cluster, NodeGroup } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
 import type { MemoryReport } from "../memory/types.ts";
 import { stageHomes, type StageHome, type StepTime, TimeModel, type Traits } from "../time/index.ts";
-import type { ConstraintName, Engine } from "./problems.ts";
+import type { ConstraintName, Engine, Problem } from "./problems.ts";
 import { largestMemory, QuickBounds } from "./quick.ts";
 import { type Candidate, candidates, type Constraints } from "./space.ts";
 import { splitStages } from "./split.ts";
@@ -15,6 +16,7 @@ export type MemoryModel = (
   training: Training,
   engine: Engine,
   homes: readonly StageHome[],
+  traits: Traits,
 ) => MemoryReport;
 
 export type SearchRequest = {
@@ -50,10 +52,14 @@ export type Rejected = {
   readonly amount: number;
 };
 
+export type Illegal = { count: number; readonly example: Candidate; readonly detail: Text };
+
 export type SearchResult = {
   /** Fastest first. */
   readonly found: readonly Found[];
   readonly rejected: readonly Rejected[];
+  /** Combinations of degrees that break a rule, by the first rule broken. They are not counted in `considered`. */
+  readonly illegal: ReadonlyMap<ConstraintName, Illegal>;
   readonly considered: number;
   readonly simulated: number;
   /** Least seconds any layout left out could take; the winner is optimal when its own are not above. */
@@ -83,7 +89,13 @@ export function search(request: SearchRequest): SearchResult {
     if (!nearest || by < nearest.short) nearest = { layout, microBatch, short: by };
   };
   let considered = 0;
-  for (const candidate of candidates(model, cluster, training, request.world, constraints)) {
+  const illegal = new Map<ConstraintName, Illegal>();
+  const broken = (example: Candidate, { constraint, detail }: Problem) => {
+    const known = illegal.get(constraint);
+    if (known) known.count++;
+    else illegal.set(constraint, { count: 1, example, detail });
+  };
+  for (const candidate of candidates(model, cluster, training, request.world, constraints, broken)) {
     considered++;
     const { quick } = of(candidate.microBatch);
     const bytes = quick.bytes(candidate.layout);
@@ -136,7 +148,7 @@ export function search(request: SearchRequest): SearchResult {
     });
   }
   found.sort((a, b) => a.time.seconds - b.time.seconds);
-  return { found, rejected, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
+  return { found, rejected, illegal, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
 }
 
 type Tried = {
@@ -189,7 +201,7 @@ class Room {
     let best: { tried: Tried; seconds: number } | undefined;
     const attempt = (stages: number[][]): Tried & { readonly report: MemoryReport } => {
       const whole = { ...layout, stages };
-      const report = memory(model, whole, training, constraints.engine, homes);
+      const report = memory(model, whole, training, constraints.engine, homes, time.stages.traits);
       const fit = fits(report, whole, homes, margin);
       if (fit.short < worst.short) worst = fit;
       return fit.short <= 0

@@ -1,7 +1,7 @@
 import type { Cluster } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
-import { degreeProblem, type Engine, modelFacts, schedulesOf } from "./problems.ts";
+import { degreeProblem, type Engine, modelFacts, type Problem, schedulesOf } from "./problems.ts";
 
 /** Values the search may use; an absent entry means the sensible ones for this model and cluster. */
 export type Constraints = {
@@ -19,6 +19,10 @@ export type Constraints = {
   readonly recompute?: readonly Recompute[];
   /** Shares of optimizer state on the host; [0] forbids swapping. */
   readonly optimizerOffload?: readonly number[];
+  /** Slots of each ep rank for experts and copies. */
+  readonly slotsPerRank?: number;
+  /** The same as slots beyond a rank's share of the experts; capped at one slot an expert, more would be no use. */
+  readonly spareSlots?: number;
 };
 
 /** A point of the search: a layout whose stages are still an even placeholder, and the micro-batch it runs. */
@@ -52,13 +56,14 @@ const powers = (most: number): number[] => {
   return out;
 };
 
-/** Every legal candidate for `world` devices. */
+/** Every legal candidate for `world` devices; `illegal` is told of the others and of the rule they break. */
 export function* candidates(
   model: Model,
   cluster: Cluster,
   training: Training,
   world: number,
   c: Constraints,
+  illegal?: (candidate: Candidate, problem: Problem) => void,
 ): Generator<Candidate> {
   const facts = modelFacts(model);
   const splits = new Map<number, number[][]>();
@@ -113,13 +118,18 @@ export function* candidates(
                           etp,
                           sequenceParallel: tp > 1,
                           zero,
+                          // Our engine keeps the weights of a pipeline stage gathered for the step.
+                          reshardAfterForward: !own || pp === 1,
                           schedule,
                           stages,
                           recompute,
                           offload: { optimizer, activations: [] },
+                          ...slotsOf(c, facts.experts, ep),
                         };
-                        if (!degreeProblem(facts, layout, chosen, c.engine))
-                          yield { layout, microBatch: chosen.microBatch };
+                        const { microBatch } = chosen;
+                        const problem = degreeProblem(facts, layout, chosen, c.engine);
+                        if (problem) illegal?.({ layout, microBatch }, problem);
+                        else yield { layout, microBatch };
                       }
                     }
                   }
@@ -131,6 +141,12 @@ export function* candidates(
       }
     }
   }
+}
+
+function slotsOf(c: Constraints, experts: number, ep: number): Pick<Layout, "slotsPerRank"> {
+  if (experts === 0) return {};
+  if (c.slotsPerRank !== undefined) return { slotsPerRank: c.slotsPerRank };
+  return c.spareSlots ? { slotsPerRank: Math.min(experts, experts / ep + c.spareSlots) } : {};
 }
 
 /** Schedules with their virtual stages for a pipeline depth. */

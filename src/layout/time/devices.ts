@@ -42,7 +42,11 @@ export function stageHomes(
     return {
       device: group.device,
       group,
-      wires: { links, collectiveSeconds: cluster.collectiveSeconds },
+      wires: {
+        links,
+        collectiveSeconds: cluster.collectiveSeconds,
+        ...(inside.length === 1 && group.collectives ? { measured: group.collectives } : {}),
+      },
       split: inside.length > 1,
     };
   });

@@ -1,4 +1,10 @@
-import type { Device, MathFormat } from "../../cluster/index.ts";
+import {
+  curveSeconds,
+  type Device,
+  gemmFeatures,
+  groupedFeatures,
+  type MathFormat,
+} from "../../cluster/index.ts";
 
 /**
  * Seconds of single kernels: a roofline (multiply or move, whichever takes longer) with the efficiency that the device's profile
@@ -60,6 +66,8 @@ export function gemmSeconds(
   efficiency = device.efficiency.gemm,
 ): number {
   if (m <= 0 || n <= 0 || k <= 0) return 0;
+  const known = device.measured?.gemm?.[format] ?? device.measured?.gemm?.fp32;
+  if (known) return curveSeconds(known, gemmFeatures(m, n, k));
   const { halfDimension: half, launchSeconds, memory } = device.efficiency;
   const shape = tiling(device.efficiency.matrixCores, m, n) * (k / (k + half));
   const multiply = (2 * m * n * k) / (peakOf(device, format) * efficiency * shape);
@@ -85,6 +93,8 @@ export function groupedSeconds(
   k: number,
 ): number {
   if (groups <= 0 || m <= 0) return 0;
+  const known = device.measured?.grouped?.[format] ?? device.measured?.grouped?.fp32;
+  if (known) return curveSeconds(known, groupedFeatures(groups, m, n, k));
   // Tiles of all groups share the cores, so only their edges are lost: as if one tall product, each group padded to a tile.
   const efficiency = device.efficiency.groupedGemm * (m / (m + HALF_ROWS.across));
   const padded = Math.ceil(m / 128) * 128;
@@ -110,6 +120,7 @@ export function groupedWeightSeconds(
 
 /** Reads and writes of element-wise code, spread over `kernels` launches. */
 export function streamSeconds(device: Device, bytes: number, kernels: number): number {
+  if (device.measured?.stream) return curveSeconds(device.measured.stream, [kernels, bytes]);
   const { memory, unfused, launchSeconds } = device.efficiency;
   return (bytes * unfused) / (device.memoryBandwidth * memory) + kernels * unfused * launchSeconds;
 }
@@ -118,6 +129,8 @@ export function streamSeconds(device: Device, bytes: number, kernels: number): n
 export function attentionSeconds(device: Device, flops: number, backward: boolean, sparse: boolean): number {
   if (flops <= 0) return 0;
   const { attentionForward, attentionBackward, sparseAttention, launchSeconds } = device.efficiency;
+  const known = backward ? device.measured?.attentionBackward : device.measured?.attentionForward;
+  if (known) return curveSeconds(known, [1, flops / (sparse ? sparseAttention : 1)]);
   const share = (backward ? attentionBackward : attentionForward) * (sparse ? sparseAttention : 1);
   return ((backward ? 2.5 : 1) * flops) / (device.peak.bf16 * share) + launchSeconds;
 }

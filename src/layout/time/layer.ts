@@ -367,7 +367,9 @@ class CostSum {
         collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);
       const dispatch = one(dispatchBytes);
       const combine = one(a);
-      this.#add(experts.forward, EXPERT, dispatch + combine);
+      // How many rows will come is told first; only where a start is measured does it weigh anything.
+      const counts = wires.measured ? collectiveSeconds(wires, "allToAll", 8 * spec.experts, span) : 0;
+      this.#add(experts.forward, EXPERT, dispatch + combine + counts);
       this.#add(experts.backward, EXPERT, combine + combine);
     }
     if (etp > 1) {

@@ -97,8 +97,12 @@ export class StageModel {
     return headCost({ weights }, model.vocabulary, context);
   }
 
-  /** Terms of every virtual stage, in order. */
-  stageTerms(layout: Layout, homes: readonly StageHome[] = stageHomes(this.cluster, layout)): StageTerms[] {
+  /** Terms of every virtual stage, in order; `slow`: how much longer compute takes than on a device of its own. */
+  stageTerms(
+    layout: Layout,
+    homes: readonly StageHome[] = stageHomes(this.cluster, layout),
+    slow = 1,
+  ): StageTerms[] {
     const last = layout.stages.length - 1;
     const at = homes.map((home) => this.costsAt(layout, home));
     return layout.stages.map((layers, stage) => {
@@ -136,6 +140,11 @@ export class StageModel {
           add(cost(body), 1);
           add(cost("head"), 1);
           if (recompute.kind === "full") addTerms(out.recompute, cost(body).forward);
+        }
+      }
+      if (slow !== 1) {
+        for (const part of [out.forward, out.backward, out.weight, out.recompute]) {
+          for (let i = 0; i < FIRST_COMM; i++) part[i] = (part[i] as number) * slow;
         }
       }
       return out;

@@ -1,4 +1,4 @@
-import { collectiveSeconds } from "../../cluster/index.ts";
+import { collectiveSeconds, curveSeconds, type CollectiveKind, type Span } from "../../cluster/index.ts";
 import { bodyWeights, elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
 import { expertData, type Layout, stageRank, type Training } from "../layout.ts";
 import type { StageHome } from "./devices.ts";
@@ -8,6 +8,8 @@ export type StageParameters = {
   readonly dense: number;
   readonly expert: number;
   readonly largestLayer: number;
+  /** Layers of the rank: FSDP exchanges each by itself, its experts apart from the rest. */
+  readonly layers: number;
 };
 
 const GRADIENT = { float32: 4, bfloat16: 2 } as const;
@@ -47,12 +49,13 @@ function bodySizes(body: LayerBody, layout: Layout): Sizes {
 
 /** Trained parameters on each pipeline rank. */
 export function stageParameters(model: Model, layout: Layout, mtp: boolean): StageParameters[] {
-  const out = Array.from({ length: layout.pp }, () => ({ dense: 0, expert: 0, largestLayer: 0 }));
+  const out = Array.from({ length: layout.pp }, () => ({ dense: 0, expert: 0, largestLayer: 0, layers: 0 }));
   const add = (rank: number, sizes: Sizes) => {
     const to = out[rank] as (typeof out)[number];
     to.dense += sizes.dense;
     to.expert += sizes.expert;
     to.largestLayer = Math.max(to.largestLayer, sizes.dense + sizes.expert);
+    to.layers++;
   };
   layout.stages.forEach((layers, stage) => {
     const rank = stageRank(layout, stage);
@@ -85,6 +88,7 @@ export function stateSeconds(
   layout: Layout,
   training: Training,
   home: StageHome,
+  reduceOnce = false,
 ): StateSeconds {
   const { precision, optimizer } = training;
   const { device, wires } = home;
@@ -111,6 +115,10 @@ export function stateSeconds(
   let weights = 0;
   let gatherForward = 0;
   let gatherBackward = 0;
+  // Measured collectives include their start, so it matters in how many pieces the bytes travel.
+  const pieces = wires.measured ? Math.max(1, parameters.layers) : 1;
+  const exchange = (kind: CollectiveKind, bytes: number, span: Span) =>
+    pieces * collectiveSeconds(wires, kind, bytes / pieces, span);
   for (const { size, shard, copies, stride } of parts) {
     const bytes = size * gradient;
     if (layout.zero === 0) {
@@ -120,13 +128,15 @@ export function stateSeconds(
       });
       continue;
     }
-    const scatter = collectiveSeconds(wires, "reduceScatter", bytes, shard);
-    const gather = collectiveSeconds(wires, "allGather", size * weight, shard);
+    const scatter = exchange("reduceScatter", bytes, shard);
+    const gather = exchange("allGather", size * weight, shard);
     if (copies > 1)
       gradients += collectiveSeconds(wires, "allReduce", bytes / shard.size, { size: copies, stride });
     if (layout.zero === 3) {
-      gatherForward += gather;
-      gatherBackward += (layout.reshardAfterForward ? gather : 0) + scatter;
+      if (layout.reshardAfterForward) gatherForward += gather;
+      else weights += gather;
+      gatherBackward += (layout.reshardAfterForward ? gather : 0) + (reduceOnce ? 0 : scatter);
+      if (reduceOnce) gradients += scatter;
     } else {
       gradients += scatter;
       weights += gather;
@@ -151,7 +161,9 @@ export function stateSeconds(
   return {
     gradients,
     weights,
-    optimizer: stream + ortho,
+    optimizer: device.measured?.optimizer
+      ? curveSeconds(device.measured.optimizer, [1, owned])
+      : stream + ortho,
     // In and out travel at once; the first slice in and the last slice out cannot.
     swap: swapped / device.hostBandwidth,
     gatherForward,

@@ -105,11 +105,25 @@ export class TimeModel {
 
   /** @param exact simulate every micro-batch instead of extrapolating the steady state of long steps */
   step(layout: Layout, exact = false): StepTime {
+    const alone = this.#step(layout, exact, 1);
+    const slow = takingTurns(
+      alone,
+      layout,
+      this.stages.cluster,
+      (times) => this.#step(layout, exact, times).seconds,
+    );
+    return slow === 1 ? alone : this.#step(layout, exact, slow);
+  }
+
+  #step(layout: Layout, exact: boolean, slow: number): StepTime {
     const { model, cluster, training, traits } = this.stages;
     const homes = stageHomes(cluster, layout);
-    const terms = atSustainedClock(this.stages.stageTerms(layout, homes), layout, homes);
+    const terms = atSustainedClock(this.stages.stageTerms(layout, homes, slow), layout, homes);
     const parameters = stageParameters(model, layout, training.mtp);
-    const states = parameters.map((p, rank) => stateSeconds(p, layout, training, homes[rank] as StageHome));
+    const states = parameters.map((p, rank) => {
+      const state = stateSeconds(p, layout, training, homes[rank] as StageHome, traits.reduceOnce);
+      return slow === 1 ? state : { ...state, optimizer: state.optimizer * slow };
+    });
     const costs = withGathers(this.stages.costs(layout, terms, homes), layout, states, traits);
     const micros = microBatches(layout, training);
     const orderOf = (count: number) => this.order(layout.schedule, layout.pp, layout.vpp, count);
@@ -117,7 +131,9 @@ export class TimeModel {
     // Every rank starts its optimizer when its gradients are exchanged; the slowest one ends the step.
     const tails = states.map((state, rank) => this.#tail(state, layout, costs, rank));
     const tail = Math.max(...tails.map((part) => part.data + part.optimizer + part.swap));
-    const seconds = run.seconds + tail + traits.stepSeconds;
+    // A measured optimizer step has the host's work of a step in it.
+    const host = homes[0]?.device.measured?.optimizer ? 0 : traits.stepSeconds;
+    const seconds = run.seconds + tail + host;
     const rank = longest(run);
     const tokens = training.globalBatch * training.sequence;
     return {
@@ -126,7 +142,7 @@ export class TimeModel {
       tokensPerSecond: tokens / seconds,
       tokensPerSecondPerDevice: tokens / seconds / worldOf(layout),
       criticalRank: rank,
-      breakdown: this.#breakdown(layout, terms, costs, run, tails[rank] as Tail, rank, micros, seconds),
+      breakdown: this.#breakdown(layout, terms, costs, run, tails[rank] as Tail, rank, micros, seconds, host),
       busy: Array.from(run.busy, (time) => time / seconds),
       mfu: this.#mfu(layout, terms, seconds, homes),
       costs,
@@ -157,6 +173,7 @@ export class TimeModel {
     rank: number,
     micros: number,
     seconds: number,
+    host: number,
   ): Breakdown {
     const { traits } = this.stages;
     const sum = noTerms();
@@ -205,7 +222,7 @@ export class TimeModel {
       data: tail.data + gathers * micros,
       optimizer: tail.optimizer,
       swap: tail.swap,
-      host: traits.stepSeconds + launches,
+      host: host + launches,
     };
     const known = Object.values(parts).reduce((all, value) => all + value, 0);
     return { ...parts, bubble: seconds - known };
@@ -239,6 +256,40 @@ export class TimeModel {
   }
 }
 
+const COMPUTE = ["matrix", "grouped", "attention", "vector", "recompute", "optimizer"] as const;
+const HALVINGS = 12;
+
+/**
+ * Slowdown of compute where more ranks than cores compute (CPU processes): the ranks take turns, so a step cannot end before all
+ * their work is done on the cores there are. The least slowdown under which it does not.
+ */
+function takingTurns(
+  alone: StepTime,
+  layout: Layout,
+  cluster: Cluster,
+  seconds: (slow: number) => number,
+): number {
+  const group = cluster.groups[0];
+  const cores = group?.cores;
+  if (!group || cores === undefined) return 1;
+  const ranks = Math.min(worldOf(layout), group.devicesPerNode);
+  if (ranks <= cores) return 1;
+  // All pipeline ranks compute, not only the critical one: its share of them is its busy time over theirs.
+  const critical = COMPUTE.reduce((sum, term) => sum + alone.breakdown[term], 0);
+  const most = Math.max(...alone.busy);
+  const mean = alone.busy.reduce((sum, share) => sum + share, 0) / alone.busy.length;
+  const work = critical * (most > 0 ? mean / most : 1) * ranks;
+  const least = work / cores;
+  if (alone.seconds >= least) return 1;
+  let [low, high] = [1, ranks / cores];
+  for (let i = 0; i < HALVINGS; i++) {
+    const middle = (low + high) / 2;
+    if (seconds(middle) < least) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
 type Tail = { readonly data: number; readonly optimizer: number; readonly swap: number };
 
 function longest(run: Simulation): number {
@@ -257,7 +308,7 @@ function withGathers(
   states: readonly StateSeconds[],
   traits: Traits,
 ): StageCosts {
-  if (layout.zero !== 3) return costs;
+  if (layout.zero !== 3 || states.every((s) => s.gatherForward + s.gatherBackward === 0)) return costs;
   const chunks = layout.stages.length / layout.pp;
   const open = (work: number, gather: number) =>
     traits.overlapData

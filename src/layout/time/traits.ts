@@ -8,6 +8,8 @@ export type Traits = {
   readonly expertCompute: MathFormat;
   /** Gradient and weight exchange hides behind the last backward and the first forward. */
   readonly overlapData: boolean;
+  /** ZeRO-3 sums gradients of all micro-batches on the rank and reduces them once a step. */
+  readonly reduceOnce: boolean;
   /** Share of tensor-parallel collectives hidden behind products (0 to 1). */
   readonly overlapTensor: number;
   /** Share of expert exchange hidden behind other work of the same pass (0 to 1); pairs of DualPipeV hide more. */
@@ -36,6 +38,7 @@ export const MEGATRON_TRAITS: Traits = {
   compute: "bf16",
   expertCompute: "bf16",
   overlapData: true,
+  reduceOnce: false,
   overlapTensor: 0,
   overlapExpert: 0,
   overlapPipeline: true,
@@ -46,6 +49,9 @@ export const MEGATRON_TRAITS: Traits = {
   hostLayerSeconds: 0,
   stepSeconds: 2e-3,
 };
+
+/** Our engine: gradients stay on their rank until the last micro-batch, and a step's exchange stands in the open. */
+const TESSERA_TRAITS: Partial<Traits> = { reduceOnce: true, overlapData: false };
 
 /** Traits that follow from a recipe's precision: what format the products run in. */
 export function traitsFor(training: Training, base: Traits = MEGATRON_TRAITS): Traits {
@@ -67,3 +73,10 @@ export function traitsFor(training: Training, base: Traits = MEGATRON_TRAITS): T
         : base.expertCompute,
   };
 }
+
+/** Traits of an engine under a recipe, and what a request sets itself. */
+export const engineTraits = (
+  engine: "tessera" | "megatron",
+  training: Training,
+  more: Partial<Traits> = {},
+): Traits => ({ ...traitsFor(training), ...(engine === "tessera" ? TESSERA_TRAITS : {}), ...more });

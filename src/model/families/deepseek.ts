@@ -43,7 +43,7 @@ export function moeLayers(c: Fields, layers: number): (index: number) => boolean
   if (types) return (index) => types[index] !== "dense";
   const flags = Array.isArray(c.record["moe_layer_freq"]) ? c.counts("moe_layer_freq", layers) : undefined;
   if (flags) return (index) => flags[index] === 1;
-  const first = c.countOr(0, "first_k_dense_replace", "moe_layer_start_index");
+  const first = c.countOr(0, "first_k_dense_replace", "moe_layer_start_index", "num_dense_layers");
   const every = c.countOr(1, "moe_layer_freq", "moe_layer_interval") || 1;
   return (index) => index >= first && index % every === 0;
 }

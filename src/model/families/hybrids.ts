@@ -3,7 +3,7 @@ import { gatedDelta, grouped, kimiDelta, latent, layerNorms, mamba2 } from "../a
 import { dense, moe, routerScales } from "../feedforward.ts";
 import type { Fields } from "../fields.ts";
 import type { LayerBody, Sublayer } from "../types.ts";
-import { buffer, norm, vector } from "../weights.ts";
+import { buffer, lookup, norm, vector, whole } from "../weights.ts";
 import { latentShape, moeLayers } from "./deepseek.ts";
 import { around, body, expertCounts, type Family, heads, layersOf, mtpCount, mtpLayers } from "./parts.ts";
 
@@ -222,6 +222,17 @@ export const gemma4: Family = (c) => {
   const types = c.strings("layer_types", layers);
   const hasMoe = c.flag(false, "enable_moe_block");
   const shareValues = c.flag(false, "attention_k_eq_v");
+  if (c.countOr(0, "num_kv_shared_layers") > 0 || c.flag(false, "use_double_wide_mlp")) {
+    throw c.contradiction(
+      "layers that borrow keys and values from earlier ones (num_kv_shared_layers, use_double_wide_mlp) are not modelled",
+      "num_kv_shared_layers",
+    );
+  }
+  const perLayer = c.countOr(0, "hidden_size_per_layer_input");
+  const globalDim = (index: number): number => {
+    const own = c.sub("per_layer_config")?.sub(String(index).padStart(2, "0"));
+    return own?.has("head_dim") ? own.count("head_dim") : c.countOr(h.dim, "global_head_dim");
+  };
   const layer = (index: number): LayerBody => {
     const sliding = types ? types[index] === "sliding_attention" : (index + 1) % 6 !== 0;
     const attention = sliding
@@ -233,7 +244,7 @@ export const gemma4: Family = (c) => {
           hidden,
           h.query,
           shareValues ? c.countOr(h.keyValue, "num_global_key_value_heads") : h.keyValue,
-          c.countOr(h.dim, "global_head_dim"),
+          globalDim(index),
           { queryKeyNorm: "head", sharedValue: shareValues },
         );
     const norms = [
@@ -249,12 +260,37 @@ export const gemma4: Family = (c) => {
     if (hasMoe) branches.push(gemmaMoe(c, hidden));
     return {
       kind: `${sliding ? "window" : "global"}+dense${hasMoe ? "+moe" : ""}`,
-      weights: [...layerNorms(hidden, ...norms), buffer("layer_scalar", [1], "norm", false)],
+      weights: [
+        ...layerNorms(hidden, ...norms),
+        buffer("layer_scalar", [1], "norm", false),
+        ...(perLayer === 0
+          ? []
+          : [
+              ...whole("per_layer_input_gate", perLayer, hidden, "mlp"),
+              ...whole("per_layer_projection", hidden, perLayer, "mlp"),
+              norm("post_per_layer_input_norm", hidden),
+            ]),
+      ],
       sublayers: branches,
     };
   };
   const parts = around(c, hidden);
-  return { ...parts, layers: layersOf(layers, layer), mtp: [] };
+  const embedding =
+    perLayer === 0
+      ? parts.embedding
+      : {
+          weights: [
+            ...parts.embedding.weights,
+            lookup(
+              "model.embed_tokens_per_layer.weight",
+              c.count("vocab_size_per_layer_input", "vocab_size"),
+              layers * perLayer,
+            ),
+            ...whole("model.per_layer_model_projection", layers * perLayer, hidden, "embedding"),
+            norm("model.per_layer_projection_norm", perLayer),
+          ],
+        };
+  return { ...parts, embedding, layers: layersOf(layers, layer), mtp: [] };
 };
 
 function gemmaMoe(c: Fields, hidden: number): Sublayer {

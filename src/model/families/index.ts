@@ -12,7 +12,9 @@ import {
   qwenMoe,
   step3,
 } from "./mixtures.ts";
+import { DECODERS } from "./decoders.ts";
 import type { Family } from "./parts.ts";
+import { falcon, granitemoehybrid, jamba, mimoV2, minimaxM1 } from "./unlike.ts";
 
 const v3 = deepseek({ indexed: false, corrected: true });
 const dsa = deepseek({ indexed: true, corrected: true });
@@ -87,6 +89,13 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
   kimi_linear: kimiLinear,
   gemma4: gemma4,
   gemma4_text: gemma4,
+  ...DECODERS,
+  falcon,
+  granitemoehybrid,
+  jamba,
+  mimo_v2_flash: mimoV2,
+  minimax: minimaxM1,
+  minimax_m1: minimaxM1,
 };
 
 /** transformers class -> model_type, for configs whose model_type is a private name. */
@@ -109,4 +118,28 @@ export const ARCHITECTURES: Readonly<Record<string, string>> = {
   NemotronHForCausalLM: "nemotron_h",
   DeciLMForCausalLM: "nemotron-nas",
   LongcatFlashForCausalLM: "longcat_flash",
+  GemmaForCausalLM: "gemma",
+  Gemma2ForCausalLM: "gemma2",
+  Gemma3ForCausalLM: "gemma3_text",
+  CohereForCausalLM: "cohere",
+  Cohere2ForCausalLM: "cohere2",
+  FalconForCausalLM: "falcon",
+  PhiForCausalLM: "phi",
+  PhimoeForCausalLM: "phimoe",
+  PhiMoEForCausalLM: "phimoe",
+  Phi3ForCausalLM: "phi3",
+  OlmoeForCausalLM: "olmoe",
+  JambaForCausalLM: "jamba",
+  GraniteMoeForCausalLM: "granitemoe",
+  GraniteMoeSharedForCausalLM: "granitemoeshared",
+  GraniteMoeHybridForCausalLM: "granitemoehybrid",
+  Ernie4_5_MoeForCausalLM: "ernie4_5_moe",
+  HunYuanMoEV1ForCausalLM: "hunyuan_v1_moe",
+  HunYuanDenseV1ForCausalLM: "hunyuan_v1_dense",
+  Dots1ForCausalLM: "dots1",
+  SeedOssForCausalLM: "seed_oss",
+  BailingMoeForCausalLM: "bailing_moe",
+  BailingMoeV2ForCausalLM: "bailing_moe_v2",
+  MiMoV2FlashForCausalLM: "mimo_v2_flash",
+  MiniMaxM1ForCausalLM: "minimax",
 };

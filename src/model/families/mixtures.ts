@@ -168,7 +168,8 @@ export const minimaxM3: Family = (c) => {
   const isMoe = moeLayers(c, layers);
   const sparse = c.sub("sparse_attention_config");
   const flags = sparse?.counts("sparse_attention_freq", layers);
-  const sharedCount = c.countOr(0, "n_shared_experts");
+  // transformers' class has one shared branch and no count of it.
+  const sharedCount = c.countOr(c.has("shared_intermediate_size") ? 1 : 0, "n_shared_experts");
   const layer = (index: number, mixture = isMoe(index)): LayerBody => {
     const options: GroupedOptions = { queryKeyNorm: c.flag(true, "use_qk_norm") ? "head" : "none" };
     const indexed = sparse !== undefined && (flags?.[index] ?? 1) === 1;

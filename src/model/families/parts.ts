@@ -81,9 +81,12 @@ export function heads(c: Fields, hidden: number) {
   return { query, keyValue, dim: c.has("head_dim") ? c.count("head_dim") : hidden / query };
 }
 
+/** Names under which configs and classes write the number of experts. */
+export const EXPERT_COUNTS = ["n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"];
+
 /** Experts and choices per token, checked against each other. */
 export function expertCounts(c: Fields, ...names: string[]) {
-  const experts = c.count(...names);
+  const experts = c.count(...names, ...EXPERT_COUNTS);
   const topK = c.count(
     "num_experts_per_tok",
     "num_experts_per_token",

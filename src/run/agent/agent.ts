@@ -1,15 +1,15 @@
-import { appendFileSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { appendFileSync, mkdirSync, rmSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
 import { writeFileAtomic } from "../../base/node.ts";
-import { paths, socketPath } from "../paths.ts";
-import { isAlive, processId, processStat, signalProcess } from "../processes.ts";
+import { paths, socketPath, zygotePath } from "../paths.ts";
+import { processId, processStat, signalProcess } from "../processes.ts";
 import { type AgentMessage, type ControllerMessage, encodeLine, type ZygoteMessage } from "../wire/index.ts";
-import type { AgentConfig, AgentFile } from "./config.ts";
+import { type AgentConfig, type AgentFile, readAgentFile } from "./config.ts";
 import { Link } from "./link.ts";
 import { Outbox } from "./outbox.ts";
 import { Workers } from "./workers.ts";
-import { Zygote } from "./zygote.ts";
+import { Zygote, type ZygoteNote } from "./zygote.ts";
 
 type Rank = { pid: number | null; exited: boolean; code: number | null; signal: number | null };
 
@@ -31,6 +31,7 @@ export class Agent {
   readonly #ranks = new Map<number, Rank>();
   readonly #beat: NodeJS.Timeout;
   #attempt = 0;
+  #parent: ZygoteNote | null = null;
   #ready: Extract<ZygoteMessage, { kind: "ready" }> | undefined;
   #zygoteLost: Extract<AgentMessage, { kind: "zygote_lost" }> | undefined;
   #connected = false;
@@ -43,15 +44,26 @@ export class Agent {
     this.#end = end;
     this.#paths = paths(config.folder);
     mkdirSync(this.#paths.logs, { recursive: true });
-    this.#endStrays();
+    const left = this.#endStrays();
+    this.#parent = left ?? null;
     this.#note();
     this.#workers = new Workers(socketPath(config.folder, config.agent, process.pid), (message) => {
       this.#link.send(this.#outbox.add({ kind: "telemetry", message }));
     });
-    this.#zygote = new Zygote(config.zygote, this.#paths.agentLog(config.agent), {
-      message: (message) => this.#onZygote(message),
-      gone: (code, text) => this.#onZygoteGone(code, text),
-    });
+    const socket = zygotePath(config.folder, config.agent, config.zygote);
+    const log = this.#paths.agentLog(config.agent);
+    this.#zygote = new Zygote(
+      config.zygote,
+      { socket, log, left },
+      {
+        message: (message) => this.#onZygote(message),
+        noted: (note) => {
+          this.#parent = note;
+          this.#note();
+        },
+        gone: (code, text) => this.#onZygoteGone(code, text),
+      },
+    );
     this.#link = new Link(this.#paths.controller, {
       hello: (token) => this.#join(token),
       message: (message) => this.#obey(message),
@@ -251,7 +263,12 @@ export class Agent {
 
   #note(): void {
     const ranks = [...this.#ranks.values()].flatMap((one) => (one.pid === null ? [] : [processId(one.pid)]));
-    const file: AgentFile = { ...processId(process.pid), instance: this.#config.instance, ranks };
+    const file: AgentFile = {
+      ...processId(process.pid),
+      instance: this.#config.instance,
+      ranks,
+      zygote: this.#parent,
+    };
     try {
       writeFileAtomic(this.#paths.agentFile(this.#config.agent), JSON.stringify(file));
     } catch {
@@ -260,15 +277,15 @@ export class Agent {
     }
   }
 
-  /** Ranks of an agent that died before: the kernel should have ended them, but two generations must never train at once. */
-  #endStrays(): void {
-    let file: AgentFile;
-    try {
-      file = JSON.parse(readFileSync(this.#paths.agentFile(this.#config.agent), "utf8")) as AgentFile;
-    } catch {
-      return;
-    }
-    for (const id of file.ranks) if (isAlive(id)) signalProcess(id, "SIGKILL");
+  /**
+   * Ranks of an agent that died before: their zygote ends them, but two generations must never train at once. Returns the zygote
+   * that the other one noted.
+   */
+  #endStrays(): ZygoteNote | undefined {
+    const file = readAgentFile(this.#config.folder, this.#config.agent);
+    if (!file) return undefined;
+    for (const id of file.ranks) signalProcess(id, "SIGKILL");
     rmSync(socketPath(this.#config.folder, this.#config.agent, file.pid), { force: true });
+    return file.zygote ?? undefined;
   }
 }

@@ -1,4 +1,7 @@
-import type { ZygoteCommand } from "./zygote.ts";
+import { readFileSync } from "node:fs";
+import { paths } from "../paths.ts";
+import { endGroup, type ProcessId, signalProcess } from "../processes.ts";
+import type { ZygoteCommand, ZygoteNote } from "./zygote.ts";
 
 /** What an agent is told when it is started; no secret in it, for it stands on a command line. */
 export type AgentConfig = {
@@ -18,8 +21,24 @@ export type AgentFile = {
   readonly pid: number;
   readonly startTime: string;
   readonly instance: number;
-  readonly ranks: readonly { readonly pid: number; readonly startTime: string }[];
+  readonly ranks: readonly ProcessId[];
+  readonly zygote: ZygoteNote | null;
 };
+
+/** What the agent of a run noted about itself; nothing before its first note. */
+export function readAgentFile(folder: string, agent: string): AgentFile | undefined {
+  try {
+    return JSON.parse(readFileSync(paths(folder).agentFile(agent), "utf8")) as AgentFile;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ends an agent, its zygote and all ranks at once. */
+export function endAgent(file: AgentFile): void {
+  if (file.zygote) signalProcess(file.zygote, "SIGKILL");
+  endGroup(file);
+}
 
 /** Exit code of an agent that found another one at work for the same node. */
 export const AGENT_DOUBLE = 17;

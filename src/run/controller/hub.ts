@@ -129,9 +129,10 @@ export class Hub {
       this.#agents.delete(agent);
       this.#events?.left(agent, instance);
     });
-    // The join is taken in before the welcome: what the agent then sends again is about a state that we know.
-    this.#events?.joined(join);
+    // First of all the welcome: an agent answers only after it, and the join may bring orders at once. What it then sends
+    // again comes after this function, when the join is taken in.
     socket.write(encodeLine({ kind: "welcome", epoch: this.#epoch } satisfies ControllerMessage));
+    this.#events?.joined(join);
   }
 
   #lets(token: string): boolean {

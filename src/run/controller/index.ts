@@ -1,6 +1,13 @@
 /** The controller of a run: owns its folder, its agents and its journal. */
 export { askController } from "./ask.ts";
-export { listCheckpoints, prune } from "./checkpoints.ts";
+export { listCheckpoints } from "./checkpoints.ts";
 export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./controller.ts";
-export { readLastStep, readTelemetry, Series, TELEMETRY_FILE, type TelemetryRecord } from "./series.ts";
+export {
+  readKinds,
+  readLastBalance,
+  readLastStep,
+  readTelemetry,
+  Series,
+  TELEMETRY_FILE,
+} from "./series.ts";
 export { evenStages, type WorkerLayout, worldOfLayout } from "./spec.ts";

@@ -10,7 +10,13 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { encodeLine, LineDecoder, type StepMessage, type WorkerMessage } from "../wire/index.ts";
+import {
+  type BalanceMessage,
+  encodeLine,
+  LineDecoder,
+  type StepMessage,
+  type WorkerMessage,
+} from "../wire/index.ts";
 
 export const TELEMETRY_FILE = "telemetry.ndjson";
 
@@ -21,17 +27,24 @@ export type TelemetryRecord = WorkerMessage & {
   readonly seq: number;
 };
 
+/** So many ranks' steps are kept at every step; of more, each rank's are kept in turn. */
+const RANKS_A_STEP = 64;
+
 /**
- * What ranks measured, as it came: one file of JSON lines in `series/`. Not fsynced, because a lost line costs a point of a curve and a
- * slow disk must not cost a step; agents send again what was not acknowledged, and numbers already there are skipped.
+ * What ranks measured, as it came: one file of JSON lines in `series/`, from which every curve is read. Not fsynced, because a lost
+ * line costs a point of a curve and a slow disk must not cost a step; agents send again what was not acknowledged, and numbers already
+ * there are skipped. Its size a step does not grow with the world: beyond 64 ranks each tells its own steps only every so often, except
+ * rank 0, which speaks for the run.
  */
 export class Series {
   readonly #fd: number;
+  readonly #stride: number;
   readonly #seen = new Map<string, number>();
   /** Messages that could not be written: the disk is full. */
   lost = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, world: number) {
+    this.#stride = Math.ceil(world / RANKS_A_STEP);
     mkdirSync(folder, { recursive: true });
     const path = join(folder, TELEMETRY_FILE);
     const good = existsSync(path) ? this.#scan(readFileSync(path)) : 0;
@@ -44,12 +57,23 @@ export class Series {
     const source = `${agent}/${instance}`;
     if (seq <= (this.#seen.get(source) ?? 0)) return false;
     this.#seen.set(source, seq);
+    const { kind, rank, step } = message;
+    if (kind === "step" && rank !== 0 && (rank + step) % this.#stride !== 0) return true;
     try {
       writeSync(this.#fd, encodeLine({ ...message, agent, instance, seq } satisfies TelemetryRecord));
     } catch {
       this.lost++;
     }
     return true;
+  }
+
+  /** Keeps something that the controller itself worked out. */
+  note(message: WorkerMessage): void {
+    try {
+      writeSync(this.#fd, encodeLine(message));
+    } catch {
+      this.lost++;
+    }
   }
 
   close(): void {
@@ -59,7 +83,8 @@ export class Series {
   /** Notes the newest number of each source; returns how many bytes are whole lines. */
   #scan(bytes: Buffer): number {
     for (const value of new LineDecoder().push(bytes)) {
-      const { agent, instance, seq } = value as TelemetryRecord;
+      const { agent, instance, seq } = value as Partial<TelemetryRecord>;
+      if (seq === undefined) continue;
       const source = `${agent}/${instance}`;
       this.#seen.set(source, Math.max(seq, this.#seen.get(source) ?? 0));
     }
@@ -68,18 +93,41 @@ export class Series {
 }
 
 /** The newest step of rank 0, from the end of the file: a look that stays cheap on a long run. */
-export function readLastStep(seriesFolder: string): StepMessage | undefined {
+export const readLastStep = (seriesFolder: string): StepMessage | undefined =>
+  readTail(seriesFolder).findLast((one) => one.kind === "step" && one.rank === 0) as StepMessage | undefined;
+
+/** The controller's newest digest of the experts' loads, from the end of the file. */
+export const readLastBalance = (seriesFolder: string): BalanceMessage | undefined =>
+  readTail(seriesFolder).findLast((one) => one.kind === "balance") as BalanceMessage | undefined;
+
+/** Messages of these kinds, from the whole file, without reading the others' content. */
+export function readKinds(seriesFolder: string, kinds: readonly string[]): WorkerMessage[] {
   const path = join(seriesFolder, TELEMETRY_FILE);
-  if (!existsSync(path)) return undefined;
+  if (!existsSync(path)) return [];
+  const bytes = readFileSync(path);
+  const found: { at: number; message: WorkerMessage }[] = [];
+  for (const kind of kinds) {
+    const mark = `"kind":"${kind}"`;
+    for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1)) {
+      const start = bytes.lastIndexOf(0x0a, at) + 1;
+      const end = bytes.indexOf(0x0a, at);
+      if (end < 0) break;
+      const value = new LineDecoder().push(bytes.subarray(start, end + 1))[0] as WorkerMessage | undefined;
+      if (value?.kind === kind) found.push({ at, message: value });
+    }
+  }
+  return found.sort((a, b) => a.at - b.at).map((one) => one.message);
+}
+
+function readTail(seriesFolder: string): WorkerMessage[] {
+  const path = join(seriesFolder, TELEMETRY_FILE);
+  if (!existsSync(path)) return [];
   const fd = openSync(path, "r");
   try {
     const { size } = fstatSync(fd);
     const tail = Buffer.alloc(Math.min(size, TAIL_BYTES));
     readSync(fd, tail, 0, tail.length, size - tail.length);
-    const steps = (new LineDecoder().push(tail) as WorkerMessage[]).filter(
-      (one) => one.kind === "step" && one.rank === 0,
-    );
-    return steps.at(-1) as StepMessage | undefined;
+    return new LineDecoder().push(tail) as WorkerMessage[];
   } finally {
     closeSync(fd);
   }

@@ -46,9 +46,15 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Expert of every slot, by layer; null: in order. */
+  readonly placement: Readonly<Record<string, readonly number[]>> | null;
+  /** Bytes each rank will hold, and settings that would need less; checked against its device before anything is built. */
+  readonly memory?: unknown;
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
+  // The layout already has the spare slots as `slotsPerRank`.
+  const { spareSlots: _, ...moe } = recipe.moe;
   const model = resolve(ask.recipeFolder, recipe.model.base);
   return {
     v: 1,
@@ -59,7 +65,7 @@ export function workerSpec(ask: {
     threads: 1,
     steps: stage.steps,
     model: { config: model, init: recipe.model.init, weights: recipe.model.init === "hf" ? model : null },
-    moe: recipe.moe,
+    moe,
     mtp: { lossWeight: recipe.objectives.mtp },
     indexer: { lossWeight: recipe.objectives.indexer },
     layout,
@@ -74,8 +80,9 @@ export function workerSpec(ask: {
       resume: "auto",
     },
     telemetry: { enabled: true },
+    memory: ask.memory ?? {},
     selfCheck: { parity: true },
-    placement: null,
+    placement: ask.placement,
     freeze: recipe.model.freeze,
   };
 }

@@ -10,6 +10,8 @@ import type { Phase, PhaseContext } from "../pipeline/index.ts";
 import type { Result } from "../../base/index.ts";
 import type { Watch } from "../watching.ts";
 import { number, type StepMessage, type WorkerMessage } from "../wire/index.ts";
+import type { Foreseen } from "../balancing/index.ts";
+import { foreseePlaces, openBalancing } from "./balance.ts";
 import { listCheckpoints } from "./checkpoints.ts";
 import type { Hub } from "./hub.ts";
 import { Series } from "./series.ts";
@@ -33,7 +35,7 @@ const JOIN_SECONDS = 300;
 
 /** The training phase: writes the worker's file, runs the supervisor to its end, and says which checkpoint came out. */
 export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
-  const specOf = (context: PhaseContext) => {
+  const specOf = (context: PhaseContext, placement: Foreseen["placement"] | null = null) => {
     const { plan, screen } = context.outputs;
     if (!plan || !screen) throw fail("RUN_NO_TRAINING_DATA");
     const { stages, pp, vpp } = plan.layout;
@@ -42,21 +44,28 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const why = `${stages.filter((layers) => layers.length > 0).length} stages with layers, pp x vpp = ${pp * vpp}`;
       throw fail("RUN_MODEL", { folder: context.recipe.model.base, why });
     }
-    return workerSpec({ ...context, layout: plan.layout, train: screen.train });
+    const memory = plan["memory"];
+    return workerSpec({ ...context, layout: plan.layout, train: screen.train, placement, memory });
   };
   return {
     input: (context) => {
-      const { data: _data, checkpoint: _checkpoint, ...spec } = specOf(context);
+      const { data: _data, checkpoint: _checkpoint, memory: _memory, ...spec } = specOf(context);
       return spec;
     },
     valid: ({ checkpoint }) => existsSync(checkpoint),
     run: async (context) => {
       const { folder, recipe } = context;
       const where = paths(folder);
-      const spec = specOf(context);
+      const { plan, screen } = context.outputs;
+      const foreseen = plan && screen && foreseePlaces(context, plan.layout, screen.train);
+      if (foreseen && options.journal.state.balance.placed === null) {
+        options.journal.write({ kind: "placed", line: foreseen.line, layers: foreseen.layers });
+      }
+      const spec = specOf(context, foreseen?.placement);
       writeFileAtomic(where.worker, JSON.stringify(spec, null, 2));
-      const launcher = options.launcher(worldOfLayout(spec["layout"] as WorkerLayout));
-      const series = new Series(where.series);
+      const world = worldOfLayout(spec["layout"] as WorkerLayout);
+      const launcher = options.launcher(world);
+      const series = new Series(where.series, world);
       const meter = new Meter(Number(spec["steps"]));
       const training = new Training({
         folder,
@@ -75,6 +84,7 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
         hub: options.hub,
         series,
         watch: options.watch,
+        balancing: openBalancing(context, spec, launcher, options.journal, series),
         silenceSeconds: recipe.watch.agentLost.silenceSeconds,
         onStep: (step) => context.progress(meter.step(step)),
         ...(options.onMessage ? { onMessage: options.onMessage } : {}),

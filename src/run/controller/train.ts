@@ -2,6 +2,8 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentConfig } from "../agent/config.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
+import type { Balancing } from "../balancing/index.ts";
+import { torchFault } from "../engine/engine.ts";
 import type { Journal, Outcome, Verdict } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
@@ -20,6 +22,7 @@ import {
   LineDecoder,
   type StepMessage,
   toAgentMessage,
+  type WorkerCommand,
   type WorkerMessage,
 } from "../wire/index.ts";
 import { prune } from "./checkpoints.ts";
@@ -38,6 +41,8 @@ export type TrainOptions = {
   readonly hub: Hub;
   readonly series: Series;
   readonly watch: Watch;
+  /** null: the run has no experts that could stand elsewhere. */
+  readonly balancing: Balancing | null;
   readonly silenceSeconds: number;
   readonly onStep?: (step: StepMessage) => void;
   readonly onMessage?: (message: WorkerMessage) => void;
@@ -130,6 +135,7 @@ export class Training {
       case "report": {
         const finding = watch(act.signal, journal.state);
         if (finding) this.#queue.push({ t: seconds(), kind: "finding", finding });
+        this.#options.balancing?.see(act.signal, (command) => this.#send(command));
         break;
       }
       case "startAgent":
@@ -222,14 +228,13 @@ export class Training {
   }
 
   #command(what: "stop" | "checkpoint"): void {
-    const first = this.#options.goal.nodes[0];
-    if (!first) return;
     const id = `e${this.#options.journal.state.epoch}c${++this.#commands}`;
-    this.#options.hub.send(first.agent, {
-      kind: "command",
-      rank: 0,
-      command: { kind: "command", id, do: what },
-    });
+    this.#send({ kind: "command", id, do: what });
+  }
+
+  #send(command: WorkerCommand): void {
+    const first = this.#options.goal.nodes[0];
+    if (first) this.#options.hub.send(first.agent, { kind: "command", rank: 0, command });
   }
 
   #joined({ agent, instance, pid, host, attempt, ranks, zygote }: Join): void {
@@ -242,8 +247,9 @@ export class Training {
   #left(agent: string, instance: number): void {
     // Its process is gone: lost at once. Else the connection broke, and it has some time to come back.
     if (this.#options.launcher.alive(this.#options.folder, agent) === false) {
+      this.#away.delete(agent);
       this.#take({ t: seconds(), kind: "agentLost", agent, instance, why: "its process is gone" });
-    } else this.#away.set(agent, { since: seconds(), instance });
+    } else if (!this.#away.has(agent)) this.#away.set(agent, { since: seconds(), instance });
   }
 
   #onAgent(agent: string, message: AgentMessage): void {
@@ -251,9 +257,11 @@ export class Training {
     const instance = this.#heard.get(agent)?.instance ?? 0;
     this.#heard.set(agent, { t, instance });
     switch (message.kind) {
-      case "zygote":
-        this.#take({ t, kind: "zygote", agent });
+      case "zygote": {
+        const why = torchFault(message.torch);
+        this.#take(why === undefined ? { t, kind: "zygote", agent } : { t, kind: "startFailed", agent, why });
         break;
+      }
       case "zygote_lost":
         this.#take({ t, kind: "startFailed", agent, why: lastLines(message.text) });
         break;
@@ -324,6 +332,7 @@ export class Training {
     for (const { agent, state, instance } of this.#state.nodes) {
       const silent = t - (this.#heard.get(agent)?.t ?? t);
       const away = this.#away.get(agent);
+      if (away) this.#left(agent, away.instance);
       const limit = away ? Math.min(silenceSeconds, 5) : silenceSeconds;
       if (state === "joined" && silent > limit) {
         this.#away.delete(agent);
@@ -341,9 +350,9 @@ export class Training {
   /** Waits until no agent is left, and ends one that does not hear: when we are through, nothing of the run works on. */
   async #gone(): Promise<void> {
     const { folder, goal, launcher } = this.#options;
-    const left = () => goal.nodes.filter(({ agent }) => launcher.alive(folder, agent));
+    const left = () => goal.nodes.filter(({ agent }) => launcher.remains(folder, agent));
     for (const end = seconds() + QUIT_SECONDS; left().length > 0 && seconds() < end; ) await sleep(5);
-    for (const { agent } of left()) launcher.kill(folder, agent);
+    for (const { agent } of left()) launcher.clear(folder, agent);
   }
 
   /** Ends every agent, also those that have not joined. */
@@ -351,7 +360,7 @@ export class Training {
     const { folder, hub, launcher } = this.#options;
     for (const { agent } of this.#options.goal.nodes) {
       if (hub.has(agent)) hub.send(agent, { kind: "quit" });
-      else launcher.kill(folder, agent);
+      else launcher.clear(folder, agent);
     }
   }
 }

@@ -15,6 +15,16 @@ export function enginePython(env: Env): Result<string> {
   return existsSync(path) ? ok(path) : err(fail("RUN_PYTHON", { why: path }, { file: path }));
 }
 
+/** The oldest torch that the engine runs on, as its own doctor says. */
+const TORCH_MIN = [2, 10] as const;
+
+/** What is wrong with a torch of this version; nothing when it is new enough. */
+export function torchFault(version: string): string | undefined {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+  const good = major > TORCH_MIN[0] || (major === TORCH_MIN[0] && minor >= TORCH_MIN[1]);
+  return good ? undefined : `torch ${version} is older than ${TORCH_MIN.join(".")}`;
+}
+
 /** Variables under which every process of the engine runs. */
 export function engineEnv(env: Env): Record<string, string> {
   const path = [join(ROOT, "engine"), env["PYTHONPATH"]].filter(Boolean).join(":");

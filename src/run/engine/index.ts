@@ -1,3 +1,3 @@
 /** The Python engine as processes: where it is, its zygote, its one-shot tools. */
 export { engineEnv, enginePython, engineZygote, ROOT } from "./engine.ts";
-export { engineTool, type ToolOptions } from "./tool.ts";
+export { engineTool } from "./tool.ts";

@@ -1,4 +1,4 @@
-import type { Params } from "../../base/index.ts";
+import type { Params, Text } from "../../base/index.ts";
 
 /** The phases of a run, in their order. */
 export const PHASES = ["data", "screen", "plan", "train", "measure", "export", "report"] as const;
@@ -26,6 +26,37 @@ export type Outcome = "done" | "stopped" | "failed" | "refused";
 
 /** A coded message as data: what a TesseraError carries. */
 export type Verdict = { readonly code: string; readonly params: Params };
+
+/** What a decision on the experts' places foresaw. Seconds and bytes are of all moves of the decision together. */
+export type BalanceForecast = {
+  readonly savedSecondsPerStep: number;
+  readonly moveSeconds: number;
+  /** null: nothing is saved. */
+  readonly paybackSteps: number | null;
+  readonly bytes: number;
+  readonly experts: number;
+};
+
+/** One layer of a decision: slowest rank over the mean before and after, the least that is possible, expert of every slot. */
+export type BalanceLayer = {
+  readonly layer: number;
+  readonly before: number;
+  readonly after: number;
+  readonly bound: number;
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+};
+
+/** Measured costs that a decision was made with. */
+export type BalanceCost = {
+  readonly secondsPerRow: number;
+  readonly bytesPerExpert: number;
+  readonly bytesPerSecond: number;
+  readonly fixedSeconds: number;
+};
+
+/** Step time and balance around a move, medians. `slowest`: tokens of the busiest rank over the mean. */
+export type BalanceSide = { readonly stepSeconds: number; readonly slowest: number };
 
 /**
  * Everything a run decides, in the order it was decided; each event is on disk before the act that it announces. `t` is seconds
@@ -85,6 +116,62 @@ export type JournalEvent = { readonly t: number } & (
       readonly bytes: number;
       readonly seconds: number;
       readonly stallSeconds: number;
+    }
+  /**
+   * What is to be done about the experts' places, `act` before the ranks are told. `memory`: because of memory, not time.
+   * `layers` are those that move, or would.
+   */
+  | {
+      readonly kind: "balance";
+      readonly id: number;
+      readonly attempt: number;
+      readonly step: number;
+      readonly action: "act" | "advise" | "stay";
+      readonly why: "time" | "memory";
+      readonly line: Text;
+      readonly forecast: BalanceForecast;
+      readonly cost: BalanceCost;
+      readonly layers: readonly BalanceLayer[];
+    }
+  /** How the move of decision `id` ended. Not `ok`: experts stand where they stood (`why`), or the attempt ended. */
+  | {
+      readonly kind: "relocated";
+      readonly id: number;
+      readonly attempt: number;
+      readonly step: number;
+      readonly ok: boolean;
+      readonly why: string | null;
+      readonly seconds: number;
+      readonly bytes: number;
+    }
+  /** What the move of decision `id` brought. `moveSeconds` is the move with what it cost the step after it. */
+  | {
+      readonly kind: "balanceGain";
+      readonly id: number;
+      readonly attempt: number;
+      readonly step: number;
+      readonly before: BalanceSide;
+      readonly after: BalanceSide;
+      readonly savedSecondsPerStep: number;
+      readonly moveSeconds: number;
+      /** null: the move saves nothing, so it is never paid back. */
+      readonly paybackSteps: number | null;
+    }
+  /** The busiest rank may run out of memory, or (`none`) no longer. */
+  | {
+      readonly kind: "memoryForecast";
+      readonly attempt: number;
+      readonly step: number;
+      readonly action: "none" | "act" | "advise" | "impossible";
+      readonly line: Text;
+      readonly forecastBytes: number;
+      readonly budgetBytes: number;
+    }
+  /** Where experts stand before the first step, by what is known of the data. */
+  | {
+      readonly kind: "placed";
+      readonly line: Text;
+      readonly layers: readonly Omit<BalanceLayer, "from" | "to">[];
     }
   | { readonly kind: "stopAsked"; readonly by: "person" | "watch"; readonly now: boolean }
   | { readonly kind: "trained"; readonly step: number }

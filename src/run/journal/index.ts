@@ -1,6 +1,11 @@
 /** The journal: what a run decided, on disk before it acts, and the state that it adds up to. */
+export type { BalanceState } from "./balance.ts";
 export {
   type Alarm,
+  type BalanceCost,
+  type BalanceForecast,
+  type BalanceLayer,
+  type BalanceSide,
   type JournalEvent,
   type NewEvent,
   type Outcome,
@@ -11,10 +16,7 @@ export {
 } from "./events.ts";
 export { Journal, JOURNAL_FILE, readJournal } from "./journal.ts";
 export {
-  type AgentRecord,
   EMPTY,
-  type Incident,
-  type PhaseState,
   reduce,
   replay,
   type RunState,

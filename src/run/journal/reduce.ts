@@ -1,3 +1,4 @@
+import { type BalanceState, NO_BALANCE, reduceBalance } from "./balance.ts";
 import type { Alarm, JournalEvent, Outcome, PhaseName, Remedy, Verdict } from "./events.ts";
 
 export type PhaseState =
@@ -36,6 +37,7 @@ export type RunState = {
   readonly world: number;
   readonly incidents: readonly Incident[];
   readonly checkpoint: { readonly step: number; readonly path: string; readonly bytes: number } | null;
+  readonly balance: BalanceState;
   readonly trainedStep: number | null;
   /** Asked to stop and not yet started again. */
   readonly stopAsked: boolean;
@@ -55,6 +57,7 @@ export const EMPTY: RunState = Object.freeze({
   world: 0,
   incidents: [],
   checkpoint: null,
+  balance: NO_BALANCE,
   trainedStep: null,
   stopAsked: false,
   ended: null,
@@ -116,6 +119,12 @@ export function reduce(before: RunState, event: JournalEvent): RunState {
     }
     case "checkpoint":
       return { ...state, checkpoint: { step: event.step, path: event.path, bytes: event.bytes } };
+    case "balance":
+    case "relocated":
+    case "balanceGain":
+    case "memoryForecast":
+    case "placed":
+      return { ...state, balance: reduceBalance(state.balance, event) };
     case "stopAsked":
       return { ...state, stopAsked: true };
     case "trained":

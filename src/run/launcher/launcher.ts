@@ -8,6 +8,10 @@ export type Launcher = {
   start(config: AgentConfig, onExit: (why: string) => void): void;
   /** Is that agent's process running? Undefined: it cannot be known from here, only by its silence. */
   alive(folder: string, agent: string): boolean | undefined;
-  /** Ends an agent with all that it started, at once. */
+  /** Ends an agent at once, and with it its ranks. The zygote may stay for the next agent, for as long as its patience lasts. */
   kill(folder: string, agent: string): void;
+  /** Ends an agent with all that it or those before it started, at once. */
+  clear(folder: string, agent: string): void;
+  /** Is anything that `clear` would end still there? */
+  remains(folder: string, agent: string): boolean;
 };

@@ -1,27 +1,22 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, openSync, readFileSync, closeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { AGENT_DOUBLE, type AgentConfig, type AgentFile } from "../agent/config.ts";
+import { AGENT_DOUBLE, type AgentConfig, endAgent, readAgentFile } from "../agent/config.ts";
 import { paths } from "../paths.ts";
-import { isAlive } from "../processes.ts";
+import { endGroup, isAlive, processId, type ProcessId } from "../processes.ts";
 import type { Launcher } from "./launcher.ts";
 
 const MAIN = join(import.meta.dirname, "..", "agent", "main.ts");
 
 /** Agents as processes of this machine, each in a session of its own so that a Ctrl-C or our end does not reach it. */
 export function localLauncher(nodes: Launcher["nodes"]): Launcher {
+  // An agent takes a moment until it has noted itself: those started here are known from the first.
+  const started = new Map<string, ProcessId>();
+  const known = (folder: string, agent: string): ProcessId[] =>
+    [started.get(agent), readAgentFile(folder, agent)].filter((one) => one !== undefined).filter(isAlive);
   return {
     nodes,
     start(config: AgentConfig, onExit) {
-      // An agent that an interrupted controller left without ranks has nothing to take over; two of them would wait for each other.
-      const left = agentFile(config.folder, config.agent);
-      if (left && left.ranks.length === 0 && isAlive(left)) {
-        try {
-          process.kill(-left.pid, "SIGKILL");
-        } catch {
-          // It ended by itself in the meantime.
-        }
-      }
       const log = paths(config.folder).agentLog(config.agent);
       mkdirSync(dirname(log), { recursive: true });
       const fd = openSync(log, "a");
@@ -30,6 +25,7 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
         stdio: ["ignore", fd, fd],
       });
       closeSync(fd);
+      if (child.pid !== undefined) started.set(config.agent, processId(child.pid));
       child.on("error", (cause) => onExit(cause.message));
       child.on("exit", (code, signal) => {
         // Another one is at work and will join.
@@ -37,29 +33,18 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
       });
       child.unref();
     },
-    alive(folder, agent) {
-      const file = agentFile(folder, agent);
-      return file !== undefined && isAlive(file);
-    },
+    alive: (folder, agent) => known(folder, agent).length > 0,
     kill(folder, agent) {
-      const file = agentFile(folder, agent);
-      if (!file) return;
-      if (isAlive(file)) {
-        try {
-          process.kill(-file.pid, "SIGKILL");
-        } catch {
-          return;
-        }
-      }
+      for (const leader of known(folder, agent)) endGroup(leader);
+    },
+    clear(folder, agent) {
+      const file = readAgentFile(folder, agent);
+      for (const leader of known(folder, agent)) endGroup(leader);
+      if (file) endAgent(file);
+    },
+    remains(folder, agent) {
+      const zygote = readAgentFile(folder, agent)?.zygote;
+      return known(folder, agent).length > 0 || (zygote ? isAlive(zygote) : false);
     },
   };
-}
-
-/** What the agent noted about itself; nothing before its first note. */
-function agentFile(folder: string, agent: string): AgentFile | undefined {
-  try {
-    return JSON.parse(readFileSync(paths(folder).agentFile(agent), "utf8")) as AgentFile;
-  } catch {
-    return undefined;
-  }
 }

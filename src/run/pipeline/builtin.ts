@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { sha256File } from "../../base/node.ts";
 import { evenStages, layersOf } from "../controller/spec.ts";
 import { fail } from "../errors.ts";
 import type { PhaseName } from "../journal/index.ts";
@@ -9,11 +10,20 @@ import type { Phase, Phases } from "./phases.ts";
 /** Packed data of the user's own: nothing to screen. */
 const packed: Phase<"screen"> = {
   input: ({ recipe }) => recipe.data,
-  run: async ({ recipe, recipeFolder }) => {
+  run: async ({ recipe, recipeFolder, run }) => {
     if (!recipe.data || !("packed" in recipe.data)) throw fail("RUN_NO_TRAINING_DATA");
-    return { train: resolve(recipeFolder, recipe.data.packed) };
+    const train = resolve(recipeFolder, recipe.data.packed);
+    if (!existsSync(train)) throw fail("RUN_DATA_MISSING", { path: train, run }, { file: train });
+    return { train, sha256: sha256File(train) };
   },
-  valid: ({ train }) => existsSync(train),
+  valid: ({ train, sha256 }) => {
+    if (!existsSync(train)) return false;
+    // A checkpoint says how far into these rows it is: on others it means nothing.
+    if (sha256 !== undefined && sha256File(train) !== sha256) {
+      throw fail("RUN_DATA_CHANGED", { path: train }, { file: train });
+    }
+    return true;
+  },
 };
 
 /** A layout that the recipe gives: only the split into stages may be left to fill in. */

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { EXIT, TesseraError } from "../../base/index.ts";
 import { hashJson } from "../../base/node.ts";
 import { fail } from "../errors.ts";
@@ -30,6 +31,8 @@ export async function runPipeline(options: PipelineOptions): Promise<Partial<Out
       outputs: outputs as Partial<Outputs>,
       progress: (progress) => options.onProgress({ phase: name, ...progress }),
     };
+    // A phase may have computed without a pause: a Ctrl-C that came meanwhile is heard before the next one starts anything.
+    await setImmediate();
     interrupted(context, name);
     // A phase's identity chains those before it: another input there is another result here.
     const input = hashJson({ name, before: hash, asks: phase.input(full) }).slice(0, 16);

@@ -7,12 +7,6 @@ export type Conflict = {
   readonly zh: string;
 };
 
-type Explicit = Exclude<Recipe["layout"], "auto">;
-
-/** Ranks of an explicit layout. */
-export const worldOf = (layout: Explicit): number =>
-  layout.pp * layout.tp * layout.cp * layout.dpReplicate * layout.dpShard;
-
 /** Conflicts between keys of a recipe whose keys are each right; empty when it holds together. */
 export function conflicts(recipe: Recipe): Conflict[] {
   const found: Conflict[] = [];
@@ -26,6 +20,13 @@ export function conflicts(recipe: Recipe): Conflict[] {
     );
   }
   if (layout === "auto") return found;
+  if (layout.slotsPerRank !== null && recipe.moe.spareSlots > 0) {
+    add(
+      ["moe", "spareSlots"],
+      "layout.slotsPerRank already says how many slots a rank has; give one of the two",
+      "layout.slotsPerRank 已指定每個進程的槽位數；兩者只能擇一",
+    );
+  }
   const shards = layout.dpShard * layout.cp * layout.tp;
   if (shards % layout.ep !== 0) {
     add(

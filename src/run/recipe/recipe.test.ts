@@ -54,6 +54,15 @@ test.each([
   ["out of range", edit("steps: 10", "steps: 0"), "RECIPE_VALUE", 6, 5, ">=1"],
   ["impossible ep", edit("  ep: 2", "  ep: 3"), "RECIPE_LAYOUT", 16, 3, "ep 3"],
   ["impossible batch", edit("globalBatch: 8", "globalBatch: 6"), "RECIPE_LAYOUT", 10, 3, "globalBatch 6"],
+  [
+    "slots said twice",
+    `${GOOD}  slotsPerRank: 6\nmoe:\n  spareSlots: 1\n`,
+    "RECIPE_LAYOUT",
+    19,
+    3,
+    "one of the two",
+  ],
+  ["no last steps", `${GOOD}moe:\n  biasLastFraction: 0\n`, "RECIPE_VALUE", 18, 3, ">0"],
   ["bad YAML", edit("model:", "model: ["), "RECIPE_YAML", 4, 1, "YAML"],
   ["a key twice", `${GOOD}name: again\n`, "RECIPE_YAML", 17, 1, "unique"],
 ])("%s: code, place and hint", (_name, text, code, line, column, words) => {

@@ -55,10 +55,25 @@ export const moe = z.strictObject({
     "step of the routing bias that evens the experts (auxiliary-loss-free balancing); 0 turns it off",
     "平衡專家的路由偏置步長（無輔助損失）；0 為關閉",
   ),
+  biasSchedule: key(
+    z.enum(["constant", "linear", "until"]).default("constant"),
+    "what `biasRate` does over the last steps: stay, fall to zero in a line, or be zero",
+    "`biasRate` 在最後若干步的走勢：`constant` 不變、`linear` 線性降到零、`until` 直接為零",
+  ),
+  biasLastFraction: key(
+    z.number().gt(0).max(1).default(0.1),
+    "share of the steps that `biasSchedule` calls the last",
+    "`biasSchedule` 所指最後若干步佔全部步數的比例",
+  ),
   sequenceBalanceLoss: key(
     z.number().min(0).default(0.0001),
     "weight of the per-sequence balance loss",
     "序列級平衡損失的權重",
+  ),
+  spareSlots: key(
+    z.int().min(0).default(0),
+    "places on each rank for second copies of hot experts; a rank never holds one expert twice",
+    "每個進程為熱門專家第二份副本預留的槽位；同一進程不會放兩份相同專家",
   ),
 });
 

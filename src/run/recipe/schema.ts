@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { key } from "./doc.ts";
+import { balance } from "./schema-balance.ts";
 import { layout } from "./schema-layout.ts";
 import { data, evaluate, exportTo, report, screen } from "./schema-loop.ts";
 import { batch, checkpoint, moe, objectives, optimizer, precision } from "./schema-train.ts";
@@ -80,6 +81,11 @@ export const recipeSchema = z.strictObject({
   precision: key(precision.prefault({}), "number formats", "數值格式"),
   optimizer: key(optimizer, "AdamW and its schedule", "AdamW 與其排程"),
   moe: key(moe.prefault({}), "what keeps the experts balanced", "專家平衡"),
+  balance: key(
+    balance.prefault({}),
+    "moving experts between ranks as the run goes",
+    "訓練中在進程間搬動專家",
+  ),
   objectives: key(objectives.prefault({}), "losses besides the next token", "下一詞元以外的損失"),
   checkpoint: key(checkpoint.prefault({}), "when to save and how many to keep", "何時保存、保留幾份"),
   watch: key(watch.prefault({}), "the night watch: rules, remedies, budgets", "守夜：規則、處置、預算"),
@@ -94,4 +100,3 @@ export const recipeSchema = z.strictObject({
 
 /** A recipe with every default filled in. */
 export type Recipe = z.output<typeof recipeSchema>;
-export type RecipeStage = Recipe["stages"][number];

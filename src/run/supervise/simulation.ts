@@ -32,8 +32,8 @@ export class World {
   finished: Extract<Act, { do: "finish" }> | null = null;
   #run: RunState = EMPTY;
   #state: Supervisor | null = null;
-  #toController: (() => Input | null)[] = [];
-  #toAgents: (() => void)[] = [];
+  #toController: { readonly agent: string; readonly make: () => Input | null }[] = [];
+  #toAgents: { readonly agent: string; readonly act: () => void }[] = [];
   /** Acts left until the controller dies; -1: it lives. */
   #fuse = -1;
   readonly #options: SimOptions;
@@ -66,11 +66,19 @@ export class World {
     else this.#fuse = acts;
   }
 
+  /** The connection of an agent breaks and comes back: what was under way both ways is lost, what the agent keeps is told again. */
+  cut(name: string): void {
+    if (!this.#state || !this.agents.has(name)) return;
+    this.#toAgents = this.#toAgents.filter(({ agent }) => agent !== name);
+    this.#toController = this.#toController.filter(({ agent }) => agent !== name);
+    this.#join(name);
+  }
+
   killAgent(name: string): void {
     const agent = this.agents.get(name);
     if (!agent) return;
     this.agents.delete(name);
-    this.#tell(() => ({
+    this.#tell(name, () => ({
       t: this.t,
       kind: "agentLost",
       agent: name,
@@ -80,9 +88,9 @@ export class World {
   }
 
   killRank(rank: number): void {
-    for (const agent of this.agents.values()) {
+    for (const [name, agent] of this.agents) {
       if (!agent.alive.delete(rank)) continue;
-      this.#exit(agent, rank, null, 9);
+      this.#exit(name, agent, rank, null, 9);
     }
   }
 
@@ -92,9 +100,9 @@ export class World {
 
   /** Delivers one waiting message, of the agents' or the controller's side. */
   deliver(toAgents: boolean): void {
-    if (toAgents) this.#toAgents.shift()?.();
+    if (toAgents) this.#toAgents.shift()?.act();
     else if (this.#state) {
-      const input = this.#toController.shift()?.();
+      const input = this.#toController.shift()?.make();
       if (input) this.#input(input);
     }
   }
@@ -108,13 +116,18 @@ export class World {
     const attempts = new Set([...this.agents.values()].map((one) => one.attempt));
     if (!working || attempts.size !== 1) return;
     for (const agent of this.agents.values()) agent.step++;
-    const first = this.agents.get(all[0]?.agent ?? "") as SimAgent;
+    const name = all[0]?.agent ?? "";
+    const first = this.agents.get(name) as SimAgent;
     const { step, attempt } = first;
-    this.#tell(() => ({ t: this.t, kind: "worker", message: message("step", attempt, step) as StepMessage }));
+    this.#tell(name, () => ({
+      t: this.t,
+      kind: "worker",
+      message: message("step", attempt, step) as StepMessage,
+    }));
     if (step % 3 === 0 || step >= this.#options.goal.steps) {
       this.checkpoint = step;
       const fields = { path: `c${step}`, bytes: 1, seconds: 0, stallSeconds: 0 };
-      this.#tell(() => ({
+      this.#tell(name, () => ({
         t: this.t,
         kind: "worker",
         message: { ...message("saved", attempt, step), ...fields } as never,
@@ -129,16 +142,18 @@ export class World {
   }
 
   #leave(attempt: number, step: number): void {
-    this.#tell(() => ({ t: this.t, kind: "worker", message: message("done", attempt, step) as never }));
-    for (const agent of this.agents.values()) {
+    const first = this.#options.goal.nodes[0]?.agent ?? "";
+    const done = message("done", attempt, step) as never;
+    this.#tell(first, () => ({ t: this.t, kind: "worker", message: done }));
+    for (const [name, agent] of this.agents) {
       for (const rank of agent.alive) {
         agent.alive.delete(rank);
-        this.#exit(agent, rank, 0, null);
+        this.#exit(name, agent, rank, 0, null);
       }
     }
   }
 
-  #exit(agent: SimAgent, rank: number, code: number | null, signal: number | null): void {
+  #exit(name: string, agent: SimAgent, rank: number, code: number | null, signal: number | null): void {
     const exited: Extract<Input, { kind: "exited" }> = {
       t: this.t,
       kind: "exited",
@@ -148,14 +163,18 @@ export class World {
       signal,
     };
     agent.unsaid.push(exited);
-    this.#tell(() => {
+    this.#tell(name, () => {
       agent.unsaid = agent.unsaid.filter((one) => one !== exited);
       return exited;
     });
   }
 
-  #tell(make: () => Input | null): void {
-    if (this.#state) this.#toController.push(make);
+  #order(agent: string, act: () => void): void {
+    this.#toAgents.push({ agent, act });
+  }
+
+  #tell(agent: string, make: () => Input | null): void {
+    if (this.#state) this.#toController.push({ agent, make });
   }
 
   #join(name: string): void {
@@ -169,7 +188,7 @@ export class World {
         })
       : [];
     const { instance, attempt } = agent;
-    this.#tell(() => ({
+    this.#tell(name, () => ({
       t: this.t,
       kind: "joined",
       agent: name,
@@ -180,19 +199,19 @@ export class World {
       ranks,
       zygote: true,
     }));
-    for (const exited of agent.unsaid) {
-      this.#tell(() => {
-        agent.unsaid = agent.unsaid.filter((one) => one !== exited);
-        return exited;
-      });
-    }
     // A worker's last word waits in the outbox too.
     if (agent.spawned && agent.step >= this.#options.goal.steps) {
-      this.#toController.splice(-agent.unsaid.length || this.#toController.length, 0, () => ({
+      this.#tell(name, () => ({
         t: this.t,
         kind: "worker",
         message: message("done", attempt, agent.step) as never,
       }));
+    }
+    for (const exited of agent.unsaid) {
+      this.#tell(name, () => {
+        agent.unsaid = agent.unsaid.filter((one) => one !== exited);
+        return exited;
+      });
     }
   }
 
@@ -251,22 +270,28 @@ export class World {
         if (this.agents.get(act.agent)?.instance === act.instance) this.agents.delete(act.agent);
         return null;
       case "askMaster":
-        this.#toAgents.push(() => {
+        this.#order(act.agent, () => {
           if (this.agents.has(act.agent))
-            this.#tell(() => ({ t: this.t, kind: "master", attempt: act.attempt, host: "h", port: 1 }));
+            this.#tell(act.agent, () => ({
+              t: this.t,
+              kind: "master",
+              attempt: act.attempt,
+              host: "h",
+              port: 1,
+            }));
         });
         return null;
       case "spawn":
         if (this.#run.attempt < act.attempt) this.faults.push(`spawn ${act.attempt} before it was written`);
         for (const { agent } of this.#options.goal.nodes)
-          this.#toAgents.push(() => this.#spawn(agent, act.attempt));
+          this.#order(agent, () => this.#spawn(agent, act.attempt));
         return null;
       case "kill":
         for (const { agent } of this.#options.goal.nodes)
-          this.#toAgents.push(() => this.#kill(agent, act.attempt));
+          this.#order(agent, () => this.#kill(agent, act.attempt));
         return null;
       case "stopRanks":
-        this.#toAgents.push(() => {
+        this.#order(this.#options.goal.nodes[0]?.agent ?? "", () => {
           const first = this.agents.get(this.#options.goal.nodes[0]?.agent ?? "");
           if (first?.attempt === act.attempt) this.#leave(act.attempt, first.step);
         });
@@ -304,7 +329,7 @@ export class World {
     if (!agent || agent.attempt !== attempt) return;
     for (const rank of agent.alive) {
       agent.alive.delete(rank);
-      this.#exit(agent, rank, null, 9);
+      this.#exit(name, agent, rank, null, 9);
     }
   }
 }

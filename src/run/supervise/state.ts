@@ -33,6 +33,8 @@ export type Supervisor = {
   readonly since: number;
   readonly nodes: readonly NodeState[];
   readonly attempt: number;
+  /** Where the attempt's ranks meet; null while it is asked for, and for an attempt that an earlier controller spawned. */
+  readonly master: { readonly host: string; readonly port: number } | null;
   /** Ranks of the attempt that were spawned and have not ended. */
   readonly alive: ReadonlySet<number>;
   readonly after: After;
@@ -67,6 +69,7 @@ export function startSupervisor(goal: Goal, run: RunState, t: number): Superviso
       view: null,
     })),
     attempt: run.attempt,
+    master: null,
     alive: new Set(),
     after: { next: "restart" },
     doneStep: 0,

@@ -31,6 +31,7 @@ type Event =
   | { do: "killRank"; rank: number }
   | { do: "killAgent"; agent: string }
   | { do: "killController"; acts: number }
+  | { do: "cut"; agent: string }
   | { do: "start" };
 
 const event: fc.Arbitrary<Event> = fc.oneof(
@@ -43,6 +44,10 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant("killAgent" as const), agent: fc.constantFrom("a", "b") }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("killController" as const), acts: fc.nat(6) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant("cut" as const), agent: fc.constantFrom("a", "b") }),
+  },
   { weight: 3, arbitrary: fc.constant({ do: "start" as const }) },
 );
 
@@ -52,6 +57,7 @@ function play(world: World, one: Event): void {
   else if (one.do === "tick") world.tick(0.5);
   else if (one.do === "killRank") world.killRank(one.rank);
   else if (one.do === "killAgent") world.killAgent(one.agent);
+  else if (one.do === "cut") world.cut(one.agent);
   else if (one.do === "killController") world.killController(one.acts);
   else if (!world.finished) world.startController();
 }
@@ -86,6 +92,28 @@ test("whatever is killed whenever, attempts never overlap, no act is doubled, an
     }),
     { numRuns: 250 },
   );
+});
+
+test("an order or its answer that a broken connection lost is given again, at once and without a restart", () => {
+  for (const lost of ["master", "answer", "spawn"]) {
+    const world = new World({ goal, decide: restartAlways });
+    world.startController();
+    // Both agents join; then the first is asked for a port, answers, and both are told to spawn.
+    for (let i = 0; i < 4; i++) world.deliver(false);
+    if (lost !== "master") world.deliver(true);
+    if (lost === "spawn") world.deliver(false);
+    expect(world.run.attempt).toBe(1);
+    expect(world.spawns).toEqual([]);
+    for (const { agent } of goal.nodes) world.cut(agent);
+    for (let i = 0; i < 40 && !world.finished; i++) {
+      world.deliver(true);
+      world.deliver(false);
+      world.train();
+    }
+    expect(world.finished).toMatchObject({ outcome: "done" });
+    expect(world.run).toMatchObject({ attempt: 1, incidents: [] });
+    expect(world.spawns).toEqual(goal.nodes.map(({ agent }) => ({ agent, attempt: 1 })));
+  }
 });
 
 const outcomeOf = (world: World): string | undefined => world.finished?.outcome;

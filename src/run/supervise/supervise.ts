@@ -101,8 +101,22 @@ class Draft {
     this.act({ do: "journal", event: { kind: "agentJoined", agent, instance, pid, host } });
     const running = input.ranks.filter((one) => one.state !== "exited").map((one) => one.rank);
     this.node(agent, { state: "joined", instance, zygote, view: { attempt: input.attempt, ranks: running } });
-    // A connection that broke and came back while the ranks worked on changes nothing.
-    if (this.state.mode === "gather" || this.state.mode === "teardown") this.gathered();
+    this.repeat();
+    this.gathered();
+  }
+
+  /** A connection that broke may have lost the last order or its answer. Agents do nothing twice, so it is given again. */
+  repeat(): void {
+    const { mode, attempt, master } = this.state;
+    if (mode === "master") this.askMaster();
+    if (mode === "running" && master) this.act({ do: "spawn", attempt, ...master });
+    if (mode === "stopping") this.act({ do: "stopRanks", attempt });
+    if (mode === "teardown" && this.state.alive.size > 0) this.act({ do: "kill", attempt });
+  }
+
+  askMaster(): void {
+    const { agent } = this.state.nodes[0] as NodeState;
+    this.act({ do: "askMaster", agent, attempt: this.state.attempt });
   }
 
   /** Goes on once every agent is there: takes over ranks that work, or clears away what is left and starts anew. */
@@ -121,7 +135,7 @@ class Draft {
           { do: "journal", event: { kind: "adopted", attempt } },
           { do: "report", signal: { t: this.#t, kind: "attempt", attempt, world: alive.size } },
         );
-        this.set({ mode: "running", alive, faulted: false, doneStep: 0, attemptStep: 0 });
+        this.set({ mode: "running", master: null, alive, faulted: false, doneStep: 0, attemptStep: 0 });
         return;
       }
       this.set({ mode: "teardown", alive });
@@ -139,26 +153,20 @@ class Draft {
 
   newAttempt(): void {
     const attempt = this.state.attempt + 1;
-    const first = this.state.nodes[0] as NodeState;
-    this.set({ mode: "master", attempt, alive: new Set(), faulted: false, doneStep: 0, attemptStep: 0 });
-    this.act(
-      {
-        do: "journal",
-        event: {
-          kind: "attempt",
-          attempt,
-          world: ranksOf(this.state.goal),
-          fromStep: this.state.checkpointStep,
-        },
-      },
-      { do: "askMaster", agent: first.agent, attempt },
-    );
+    const { goal, checkpointStep } = this.state;
+    const fresh = { alive: new Set<number>(), faulted: false, doneStep: 0, attemptStep: 0 };
+    this.set({ mode: "master", attempt, master: null, ...fresh });
+    this.act({
+      do: "journal",
+      event: { kind: "attempt", attempt, world: ranksOf(goal), fromStep: checkpointStep },
+    });
+    this.askMaster();
   }
 
   master(attempt: number, host: string, port: number): void {
     if (this.state.mode !== "master" || attempt !== this.state.attempt) return;
     const ranks = this.state.nodes.flatMap((one) => one.ranks);
-    this.set({ mode: "running", alive: new Set(ranks) });
+    this.set({ mode: "running", master: { host, port }, alive: new Set(ranks) });
     this.act(
       { do: "report", signal: { t: this.#t, kind: "attempt", attempt, world: ranks.length } },
       { do: "spawn", attempt, host, port },

@@ -13,14 +13,12 @@ export {
 } from "./guards.ts";
 export type {
   AgentMessage,
+  BalanceMessage,
   ClientMessage,
   ControllerMessage,
-  Envelope,
   KnownMessage,
-  RankState,
   RankView,
   StepMessage,
-  WireArray,
   WorkerCommand,
   WorkerMessage,
   ZygoteMessage,

@@ -1,3 +1,5 @@
+import type { Text } from "../../base/index.ts";
+
 /** What every message of a worker carries. `t` is seconds since 1970; `attempt` counts the spawns of all ranks from 1. */
 export type Envelope = {
   readonly v: 1;
@@ -24,10 +26,38 @@ export type StepMessage = Of<
     readonly learningRate: number;
     readonly tokens: number;
     readonly seconds: number;
+    /** Processor seconds of the rank's process since it began. */
+    readonly processorSeconds?: number;
     readonly cursor: number;
     readonly spans?: Readonly<Record<string, number>>;
     readonly memory?: Readonly<Record<string, number>>;
+    /** (token, expert) rows that this rank's experts computed, and those that no rank did. */
+    readonly expertPairs?: number;
+    readonly droppedPairs?: number;
     readonly dropped?: number;
+  }
+>;
+
+/**
+ * What the controller works out of a step's loads and keeps beside the telemetry; columns have one value a layer, `allToAllSeconds` one
+ * a rank. Ratios are of the busiest rank to the mean: as it was, the least possible, as the last move promised, as chance alone makes it.
+ */
+export type BalanceMessage = Of<
+  "balance",
+  {
+    readonly layers: readonly number[];
+    readonly realised: readonly number[];
+    readonly bound: readonly number[];
+    readonly planned: readonly (number | null)[];
+    readonly noiseFloor: readonly number[];
+    readonly maxVio: readonly number[];
+    readonly cv: readonly number[];
+    readonly entropy: readonly number[];
+    readonly deadExperts: readonly number[];
+    /** Rows that the router asked for and no expert computed: none, or something is broken. null: not told. */
+    readonly droppedRows: number | null;
+    readonly allToAllSeconds: readonly (number | null)[];
+    readonly line: Text | null;
   }
 >;
 
@@ -37,6 +67,18 @@ export type KnownMessage =
   | Of<"phase", { readonly name: string }>
   | StepMessage
   | Of<"load", { readonly layers: readonly number[]; readonly counts: WireArray }>
+  /** Expert of every slot, by layer of one pipeline stage: at the start of an attempt and after every move. */
+  | Of<"placement", { readonly layers: Readonly<Record<string, readonly number[]>> }>
+  /** One rank's part of a move: bytes that it sent, slots that changed on it. */
+  | Of<
+      "moved",
+      {
+        readonly bytes: number;
+        readonly slots: number;
+        readonly layers: readonly number[];
+        readonly seconds: number;
+      }
+    >
   | Of<"parity", { readonly ok: boolean; readonly maxRelative: number }>
   | Of<"nograd", { readonly parameters: readonly string[] }>
   | Of<"saving", object>

@@ -1,71 +1,122 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { formatBytes, formatCount, formatSeconds, type Lang, say } from "../../../src/base/index.ts";
-import { DEVICES } from "../../../src/cluster/index.ts";
-import { whatIfText } from "../../../src/layout/index.ts";
-import { MODELS } from "./models.ts";
-import { Puzzle, Split, Timeline } from "./pictures.tsx";
-import type { Answer, Ask } from "./protocol.ts";
+import { type Lang, say } from "../../../src/base/index.ts";
+import { ControlPanel } from "./controls.tsx";
+import type { Answer, Ask, Failure, Question, View, Winner } from "./protocol.ts";
+import { type Extras, Result } from "./result.tsx";
+import { type Controls, fromHash, toHash } from "./state.ts";
 import { type Word, word } from "./words.ts";
 
-type Controls = Omit<Ask, "id" | "mode">;
-const DEVICE_STEPS = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
-const BATCH_STEPS = [8, 16, 32, 64, 128, 256, 512, 1024, 1536, 2048, 4096, 8192];
-const SEQUENCE_STEPS = [2048, 4096, 8192, 16384, 32768, 65536, 131072];
+type Planned = Extract<Answer, { kind: "plan" }>;
+type Props = { readonly lang: Signal<Lang>; readonly theme: Signal<"light" | "dark"> };
+/** A slider at rest for this long gets the whole space searched, and the address updated. */
+const REST_MS = 250;
 
-const start: Controls = {
-  modelKey: "DeepSeek-V4-Pro",
-  config: MODELS["DeepSeek-V4-Pro"],
-  device: "910c",
-  devices: 512,
-  memory: 1,
-  network: 1,
-  engine: "megatron",
-  sequence: 4096,
-  batch: 1024,
-  imbalance: 1,
-};
-
-export function App({ lang, theme }: { lang: Signal<Lang>; theme: Signal<"light" | "dark"> }) {
-  const controls = useSignal<Controls>(start);
-  const answer = useSignal<Answer | undefined>(undefined);
-  const worker = useRef<Worker | undefined>(undefined);
-  const next = useRef(0);
+export function App({ lang, theme }: Props) {
+  const controls = useSignal<Controls>(fromHash(location.hash).controls);
+  const planned = useSignal<Planned | undefined>(undefined);
+  const failure = useSignal<Failure | undefined>(undefined);
+  const looked = useSignal<View | undefined>(undefined);
+  const extras = useSignal<Extras>({});
+  const stale = useSignal(false);
+  const asked = useRef(0);
+  const shown = useRef(0);
+  const winner = useRef<Winner | undefined>(undefined);
+  const workers = useRef<{ quick: Worker; whole: Worker } | undefined>(undefined);
   const rest = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const l = lang.value;
   const w = (key: Word) => word(key, l);
 
-  useEffect(() => {
-    const made = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    made.onmessage = (event: MessageEvent<Answer>) => {
-      if (event.data.id >= (answer.value?.id ?? 0)) answer.value = event.data;
-    };
-    worker.current = made;
-    ask("full");
-    return () => made.terminate();
-  }, []);
-
-  const ask = (mode: Ask["mode"]) =>
-    worker.current?.postMessage({ ...controls.value, id: ++next.current, mode } satisfies Ask);
+  const take = (answer: Answer) => {
+    if (answer.kind === "rejected") {
+      extras.value = { ...extras.value, rejected: answer };
+      return;
+    }
+    if (answer.id < shown.current) return;
+    if (answer.kind === "plan") {
+      shown.current = answer.id;
+      planned.value = answer;
+      failure.value = undefined;
+      looked.value = undefined;
+      const { layout, training } = answer.plan;
+      const near = { layout, microBatch: training.microBatch };
+      // The first drag should not pay for reading the model and for compiling the planner.
+      if (winner.current === undefined) {
+        const warm = { id: 0, mode: "drag", warm: true, winner: near, controls: controls.value } as const;
+        workers.current?.quick.postMessage(warm satisfies Ask);
+      }
+      winner.current = near;
+      if (answer.full) extras.value = {};
+      stale.value = !answer.full;
+    } else if (answer.kind === "failed") {
+      shown.current = answer.id;
+      failure.value = answer.failure;
+      stale.value = !answer.full;
+    } else if (answer.kind === "look") looked.value = answer.view;
+    else if (!stale.value) extras.value = { ...extras.value, ...answer };
+  };
+  const send = (to: "quick" | "whole", ask: Question) => {
+    // "Why not" only reads what the last search left; it must not make that search look outdated.
+    const id = ask.mode === "why" ? asked.current : ++asked.current;
+    document.body.dataset["asked"] = String(id);
+    workers.current?.[to].postMessage({ ...ask, id, controls: controls.value } satisfies Ask);
+  };
+  const words = () => ({ lang: lang.value, theme: theme.value });
+  const settle = () => {
+    send("whole", { mode: "full" });
+    history.replaceState(null, "", `#${toHash(controls.value, words())}`);
+  };
   const set = (change: Partial<Controls>) => {
     controls.value = { ...controls.value, ...change };
-    ask("drag");
     clearTimeout(rest.current);
-    rest.current = setTimeout(() => ask("full"), 250);
+    const near = winner.current;
+    const another = "config" in change || "engine" in change || "model" in change;
+    if (near && !another) {
+      send("quick", { mode: "drag", winner: near });
+      const stop = { id: asked.current, mode: "stop", controls: controls.value } as const;
+      workers.current?.whole.postMessage(stop satisfies Ask);
+      rest.current = setTimeout(settle, REST_MS);
+    } else settle();
   };
 
-  const a = answer.value;
+  useEffect(() => {
+    const start = () => {
+      const made = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+      made.onmessage = (event: MessageEvent<Answer>) => take(event.data);
+      return made;
+    };
+    const made = { quick: start(), whole: start() };
+    workers.current = made;
+    settle();
+    const moved = () => {
+      const next = fromHash(location.hash);
+      controls.value = next.controls;
+      settle();
+    };
+    addEventListener("hashchange", moved);
+    return () => {
+      removeEventListener("hashchange", moved);
+      made.quick.terminate();
+      made.whole.terminate();
+    };
+  }, []);
+  useEffect(() => {
+    history.replaceState(null, "", `#${toHash(controls.value, words())}`);
+  }, [l, theme.value]);
+
+  const p = planned.value;
   return (
     <>
       <header>
         <h1>{w("title")}</h1>
         <span class="grow">{w("tagline")}</span>
-        <button type="button" onClick={() => (lang.value = l === "en" ? "zh" : "en")}>
+        <button type="button" id="language" onClick={() => (lang.value = l === "en" ? "zh" : "en")}>
           {l === "en" ? "中文" : "English"}
         </button>
         <button
           type="button"
-          aria-label={w("theme")}
+          id="theme"
+          aria-label={w(theme.value === "dark" ? "light" : "dark")}
           onClick={() => (theme.value = theme.value === "dark" ? "light" : "dark")}
         >
           {theme.value === "dark" ? "☀" : "☾"}
@@ -73,252 +124,47 @@ export function App({ lang, theme }: { lang: Signal<Lang>; theme: Signal<"light"
       </header>
       <main>
         <ControlPanel controls={controls.value} set={set} lang={l} />
-        {a === undefined ? (
-          <p class="dim">{w("searching")}</p>
-        ) : a.ok ? (
-          <Result answer={a} lang={l} theme={theme.value} />
-        ) : (
-          <div class="card error">{say(a.error, l)}</div>
-        )}
+        <div class="results">
+          {failure.value ? <Problem failure={failure.value} lang={l} /> : null}
+          {p ? (
+            <Result
+              plan={p.plan}
+              view={looked.value ?? p.view}
+              looking={looked.value !== undefined}
+              ms={p.ms}
+              id={p.id}
+              full={p.full}
+              stale={stale.value || failure.value !== undefined}
+              dimmed={failure.value !== undefined}
+              extras={extras.value}
+              lang={l}
+              theme={theme.value}
+              look={(look) => {
+                if (look) send("quick", { mode: "look", look });
+                else looked.value = undefined;
+              }}
+              why={(text) => send("whole", { mode: "why", words: text })}
+            />
+          ) : failure.value ? null : (
+            <p class="dim" role="status">
+              {w("searching")}
+            </p>
+          )}
+        </div>
       </main>
     </>
   );
 }
 
-function ControlPanel({
-  controls: c,
-  set,
-  lang,
-}: {
-  controls: Controls;
-  set: (change: Partial<Controls>) => void;
-  lang: Lang;
-}) {
-  const w = (key: Word) => word(key, lang);
-  const steps = (key: "devices" | "batch" | "sequence", list: readonly number[]) => (
-    <label>
-      <span>
-        {w(key)}
-        <span class="value">{c[key].toLocaleString("en")}</span>
-      </span>
-      <input
-        type="range"
-        data-control={key}
-        min={0}
-        max={list.length - 1}
-        value={Math.max(0, list.indexOf(c[key]))}
-        onInput={(event) => set({ [key]: list[Number(event.currentTarget.value)] as number })}
-      />
-    </label>
-  );
-  const factor = (key: "memory" | "network" | "imbalance", low: number, high: number) => (
-    <label>
-      <span>
-        {w(key)}
-        <span class="value">{`× ${c[key].toFixed(2)}`}</span>
-      </span>
-      <input
-        type="range"
-        data-control={key}
-        min={low}
-        max={high}
-        step={0.05}
-        value={c[key]}
-        onInput={(event) => set({ [key]: Number(event.currentTarget.value) })}
-      />
-    </label>
-  );
-  const pick = (name: string) => {
-    if (name in MODELS) return set({ modelKey: name, config: MODELS[name] });
-    const text = prompt("config.json");
-    if (!text) return;
-    try {
-      set({ modelKey: `config ${Date.now()}`, config: JSON.parse(text) });
-    } catch {
-      alert("JSON?");
-    }
-  };
+function Problem({ failure, lang }: { failure: Failure; lang: Lang }) {
   return (
-    <aside class="card controls">
-      <label>
-        {w("model")}
-        <select value={c.modelKey} onChange={(event) => pick(event.currentTarget.value)}>
-          {Object.keys(MODELS).map((name) => (
-            <option key={name}>{name}</option>
-          ))}
-          <option value="">{c.modelKey in MODELS ? w("paste") : c.modelKey}</option>
-        </select>
-      </label>
-      <label>
-        {w("device")}
-        <select value={c.device} onChange={(event) => set({ device: event.currentTarget.value })}>
-          {DEVICES.map((device) => (
-            <option
-              key={device.id}
-              value={device.id}
-            >{`${device.title} · ${formatBytes(device.memoryBytes)}`}</option>
-          ))}
-        </select>
-      </label>
-      {steps("devices", DEVICE_STEPS)}
-      {steps("batch", BATCH_STEPS)}
-      {steps("sequence", SEQUENCE_STEPS)}
-      {factor("memory", 0.5, 2)}
-      {factor("network", 0.25, 4)}
-      {factor("imbalance", 1, 3)}
-      <label>
-        {w("engine")}
-        <select
-          value={c.engine}
-          onChange={(event) => set({ engine: event.currentTarget.value as Controls["engine"] })}
-        >
-          <option value="megatron">Megatron, MindSpeed</option>
-          <option value="tessera">Tessera</option>
-        </select>
-      </label>
-    </aside>
-  );
-}
-
-function Result({ answer, lang, theme }: { answer: Answer & { ok: true }; lang: Lang; theme: string }) {
-  const w = (key: Word) => word(key, lang);
-  const { plan, bars, capacity } = answer;
-  const { time } = plan;
-  const target = useSignal("megatron");
-  const chosen = answer.exports[target.value];
-  const figures: [string, string][] = [
-    [formatSeconds(time.seconds), w("step")],
-    [formatCount(Math.round(time.tokensPerSecond)), w("tokens")],
-    [formatCount(Math.round(time.tokensPerSecondPerDevice)), w("perDevice")],
-    [`${(100 * time.mfu.model).toFixed(1)} %`, w("mfu")],
-    [formatBytes(plan.free), w("free")],
-  ];
-  return (
-    <div class="grid" data-ms={answer.ms.toFixed(1)} data-id={answer.id} data-full={String(answer.full)}>
-      <section class="card c12 hero">
-        <div class="name">{plan.name}</div>
-        {figures.map(([value, name]) => (
-          <div key={name}>
-            <b>{value}</b>
-            <span>{name}</span>
-          </div>
-        ))}
-      </section>
-      <section class="card c7">
-        <h2>
-          {w("puzzle")}
-          <small>{w("puzzleSub")}</small>
-        </h2>
-        <Puzzle memory={plan.memory} capacity={capacity} lang={lang} />
-      </section>
-      <section class="card c5">
-        <h2>{w("goes")}</h2>
-        <Split time={time} lang={lang} />
-      </section>
-      {bars.length > 0 ? (
-        <section class="card c12">
-          <h2>
-            {w("timeline")}
-            <small>{w("timelineSub")}</small>
-          </h2>
-          <Timeline key={theme} bars={bars} ranks={plan.layout.pp} />
-        </section>
-      ) : null}
-      <section class="card c6">
-        <h2>{w("why")}</h2>
-        <ul class="plain">
-          {plan.why.map((line) => (
-            <li key={line.en}>{say(line, lang)}</li>
-          ))}
-        </ul>
-        {answer.whatIfs ? (
-          <>
-            <h2 style={{ marginTop: "14px" }}>{w("whatIf")}</h2>
-            <ul class="plain dim">
-              {answer.whatIfs.map((what) => (
-                <li key={what.change}>{say(whatIfText(what), lang)}</li>
-              ))}
-            </ul>
-          </>
-        ) : null}
-      </section>
-      <section class="card c6">
-        <h2>{w("mfus")}</h2>
-        <table>
-          <tbody>
-            {(
-              [
-                [
-                  "model",
-                  {
-                    en: "visible pairs, no recompute, bf16 peak (default)",
-                    zh: "可見配對、不計重算、bf16 峰值（預設）",
-                  },
-                ],
-                ["fullAttention", { en: "every pair counted", zh: "計入全部配對" }],
-                ["parametersOnly", { en: "6 x active parameters", zh: "6 x 活躍參數" }],
-                ["withRecompute", { en: "recomputation counted", zh: "計入重算" }],
-              ] as const
-            ).map(([key, text]) => (
-              <tr key={key}>
-                <td>{say(text, lang)}</td>
-                <td class="num">{`${(100 * time.mfu[key]).toFixed(2)} %`}</td>
-              </tr>
-            ))}
-            <tr>
-              <td class="dim">FLOP/token · {lang === "zh" ? "峰值" : "peak"}</td>
-              <td class="num dim">{`${formatCount(time.mfu.flopsPerToken)} · ${(time.mfu.peakFlops / 1e12).toFixed(0)} TFLOP/s`}</td>
-            </tr>
-          </tbody>
-        </table>
-      </section>
-      <section class="card c12 scroll">
-        <h2>{w("next")}</h2>
-        <table>
-          <thead>
-            <tr>
-              <th>{w("layout")}</th>
-              <th class="num">{w("step")}</th>
-              <th class="num">{w("free")}</th>
-              <th>{w("slower")}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {plan.alternatives.map((other) => (
-              <tr key={other.name}>
-                <td>{other.name}</td>
-                <td class="num">{formatSeconds(other.seconds)}</td>
-                <td class="num">{formatBytes(other.free)}</td>
-                <td class="dim">{say(other.why, lang)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-        <h2 style={{ marginTop: "14px" }}>{w("left")}</h2>
-        <ul class="plain dim">
-          {plan.rejected.map((group) => (
-            <li key={group.constraint}>{say(group.text, lang)}</li>
-          ))}
-        </ul>
-      </section>
-      <section class="card c12">
-        <h2>{w("exports")}</h2>
-        <div class="tabs" role="tablist">
-          {Object.entries(answer.exports).map(([name, { ok }]) => (
-            <button
-              key={name}
-              type="button"
-              role="tab"
-              class={ok ? "" : "off"}
-              aria-selected={name === target.value}
-              onClick={() => (target.value = name)}
-            >
-              {name}
-            </button>
-          ))}
-        </div>
-        <pre tabIndex={0}>{chosen?.text}</pre>
-      </section>
-    </div>
+    <section class="card problem" role="alert">
+      <h2>
+        {word("failed", lang)}
+        <small>{failure.code}</small>
+      </h2>
+      <p>{say(failure.message, lang)}</p>
+      {failure.next ? <p class="dim">{`→ ${say(failure.next, lang)}`}</p> : null}
+    </section>
   );
 }

@@ -1,183 +1,146 @@
-import { type Cluster, presetCluster } from "../../../src/cluster/index.ts";
+import { say, TesseraError } from "../../../src/base/index.ts";
 import {
-  BF16_MIXED,
-  buildOrder,
   type Constraints,
+  eachFallback,
+  eachWhatIf,
   exportPlan,
-  PASS,
-  passKind,
-  passMicro,
-  passStage,
   plan,
-  type Plan,
+  planFrom,
   type PlanRequest,
-  simulate,
-  stageHomes,
+  type RejectedRow,
+  rejectedRows,
+  runSearch,
   TARGETS,
-  TimeModel,
-  traitsFor,
-  whatIfs,
 } from "../../../src/layout/index.ts";
-import { importModel, type Model } from "../../../src/model/index.ts";
-import type { Answer, Ask, Bar } from "./protocol.ts";
+import type { Answer, Ask, Failure, Winner } from "./protocol.ts";
+import { requestOf, viewOf } from "./request.ts";
 
 /**
- * The planner in a worker. While a slider moves, only layouts of the last winner's family are looked at, which answers within a
- * frame or two; when it rests, the whole space is searched.
+ * The planner in a worker. The page runs two of these: one answers while a slider moves and looks only at the last winner's family,
+ * the other searches the whole space when it rests, so that a search under way never delays the next drag.
  */
-const models = new Map<string, Model>();
-let last: Plan | undefined;
 let latest = 0;
+let rejected: readonly RejectedRow[] = [];
 
 const post = (answer: Answer) => (self as unknown as { postMessage(a: Answer): void }).postMessage(answer);
+/** Lets messages that came meanwhile be seen. */
+const breathe = () => new Promise<void>((done) => setTimeout(done, 0));
 
 self.onmessage = (event: MessageEvent<Ask>) => {
-  latest = event.data.id;
-  // Let newer questions overtake: a moving slider asks faster than a full search answers.
+  const ask = event.data;
+  latest = Math.max(latest, ask.id);
+  if (ask.mode === "stop") return;
+  // Newer questions overtake: a moving slider asks faster than it is answered.
   setTimeout(() => {
-    if (event.data.id === latest) post(answer(event.data));
+    if (ask.id < latest && ask.mode !== "why") return;
+    answer(ask).catch((cause: unknown) => {
+      if (!(cause instanceof TesseraError)) throw cause;
+      post({ id: ask.id, kind: "failed", full: ask.mode !== "drag", failure: failureOf(cause) });
+    });
   }, 0);
 };
 
-function modelOf(ask: Ask): Model | Error {
-  const known = models.get(ask.modelKey);
-  if (known) return known;
-  const result = importModel(ask.config, { name: ask.modelKey });
-  if (!result.ok) return result.error;
-  models.set(ask.modelKey, result.value);
-  return result.value;
-}
-
-function clusterOf(ask: Ask): Cluster | undefined {
-  const base = presetCluster(ask.device, ask.devices);
-  if (!base) return undefined;
-  return {
-    ...base,
-    groups: base.groups.map((group) => ({
-      ...group,
-      device: { ...group.device, memoryBytes: group.device.memoryBytes * ask.memory },
-      links: group.links.map((link) => ({ ...link, bandwidth: link.bandwidth * ask.network })),
-    })),
-  };
-}
-
-function answer(ask: Ask): Answer {
+async function answer(ask: Exclude<Ask, { mode: "stop" }>): Promise<void> {
+  const { id } = ask;
+  if (ask.mode === "why") {
+    const words = ask.words.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = rejected.filter((row) =>
+      words.every((word) => row.name.toLowerCase().split(" ").includes(word)),
+    );
+    post({ id, kind: "rejected", rows: rows.slice(0, 40), total: rows.length });
+    return;
+  }
   const began = performance.now();
-  const model = modelOf(ask);
-  if (model instanceof Error) return { id: ask.id, ok: false, error: said(model), ms: 0 };
-  const cluster = clusterOf(ask);
-  if (!cluster)
-    return {
-      id: ask.id,
-      ok: false,
-      error: { en: "devices do not fill whole nodes", zh: "加速器無法填滿節點" },
-      ms: 0,
-    };
-  const dragging = ask.mode === "drag" && last !== undefined;
-  const constraints: Constraints = {
-    engine: ask.engine,
-    ...(dragging && last ? family(last) : {}),
-  };
-  const request: PlanRequest = {
-    model,
-    cluster,
-    training: {
-      sequence: ask.sequence,
-      microBatch: 1,
-      globalBatch: ask.batch,
-      precision: BF16_MIXED,
-      optimizer: "adamw",
-      mtp: true,
-    },
-    constraints,
-    traits: { imbalance: ask.imbalance },
-    alternatives: 8,
-    simulate: dragging ? 6 : 80,
-  };
-  let result = plan(request);
-  if (!result.ok && dragging) result = plan({ ...request, constraints: { engine: ask.engine }, simulate: 6 });
-  if (!result.ok) return { id: ask.id, ok: false, error: said(result.error), ms: performance.now() - began };
-  const found = result.value;
-  last = found;
-  const traits = { ...traitsFor(found.training), ...request.traits };
-  const step = new TimeModel(model, cluster, found.training, traits).step(found.layout);
-  const ms = performance.now() - began;
-  const more = ask.mode === "full" ? whatIfs({ ...request, simulate: 12 }, found) : undefined;
-  return {
-    id: ask.id,
-    ok: true,
-    ms,
-    full: !dragging,
-    plan: found,
-    capacity: stageHomes(cluster, found.layout).map((home) => home.device.memoryBytes),
-    bars: bars(found, step),
-    ...(more ? { whatIfs: more } : {}),
-    exports: Object.fromEntries(
-      TARGETS.map((target) => {
-        const text = exportPlan(found, target);
-        return [target, text.ok ? { ok: true, text: text.value } : { ok: false, text: text.error.message }];
-      }),
-    ),
-  };
+  const request = requestOf(ask.controls);
+  if (ask.mode === "look") {
+    const { layout, microBatch } = ask.look;
+    post({ id, kind: "look", view: viewOf(request, layout, { ...request.training, microBatch }) });
+    return;
+  }
+  if (ask.mode === "drag") {
+    const found = near(request, ask.winner);
+    const view = viewOf(request, found.layout, found.training);
+    if (ask.warm) return;
+    post({ id, kind: "plan", full: false, ms: performance.now() - began, plan: found, view });
+    return;
+  }
+  const result = runSearch(request);
+  rejected = rejectedRows(result);
+  const made = planFrom(request, result);
+  if (!made.ok) throw made.error;
+  const found = made.value;
+  const view = viewOf(request, found.layout, found.training);
+  post({ id, kind: "plan", full: true, ms: performance.now() - began, plan: found, view });
+  post({ id, kind: "exports", exports: exportsOf(found) });
+  const rest = { ...request, simulate: 12 };
+  await collect(id, eachFallback(request, found, 8), (list) => ({ id, kind: "fallbacks", fallbacks: list }));
+  await collect(id, eachWhatIf(rest, found), (list) => ({ id, kind: "whatIfs", whatIfs: list }));
 }
 
-const said = (error: Error) => {
-  const entry = (
-    error as { entry?: { message: { en: string; zh: string } }; params?: Record<string, string | number> }
-  ).entry;
-  const params = (error as { params?: Record<string, string | number> }).params ?? {};
-  const fill = (text: string) =>
-    text.replace(/\{(\w+)\}/g, (_, name: string) => String(params[name] ?? name));
-  return entry
-    ? { en: fill(entry.message.en), zh: fill(entry.message.zh) }
-    : { en: error.message, zh: error.message };
-};
+/** One result after another, each shown as it comes, until something newer is asked. */
+async function collect<T>(
+  id: number,
+  each: Generator<T>,
+  say: (list: readonly T[]) => Answer,
+): Promise<void> {
+  const list: T[] = [];
+  for (;;) {
+    await breathe();
+    if (id < latest) return;
+    const next = each.next();
+    if (next.done) return;
+    list.push(next.value);
+    post(say([...list]));
+  }
+}
 
-function family(plan: Plan): Partial<Constraints> {
-  const { tp, cp, etp, zero, recompute, offload, schedule } = plan.layout;
-  return {
+/** The best of the last winner's family; when none of it fits, the best of the most frugal family. */
+function near(request: PlanRequest, winner: Winner) {
+  const { tp, cp, etp, zero, recompute, offload, schedule } = winner.layout;
+  const asked = request.constraints;
+  const family: Partial<Constraints> = {
     tp: [tp],
     cp: [cp],
     etp: [etp],
     zero: [zero],
+    microBatch: [winner.microBatch],
     recompute: [recompute],
-    optimizerOffload: [offload.optimizer],
-    microBatch: [plan.training.microBatch],
+    optimizerOffload: asked.optimizerOffload ?? [offload.optimizer],
     schedules: schedule === "1f1b" ? ["1f1b", "interleaved1f1b"] : ["1f1b", schedule],
   };
+  const quick = { ...request, simulate: 6, alternatives: 8, advise: false };
+  const first = plan({ ...quick, constraints: { ...asked, ...family } });
+  if (first.ok) return first.value;
+  const frugal = plan({
+    ...quick,
+    constraints: {
+      ...asked,
+      ...family,
+      microBatch: [1],
+      recompute: [{ kind: "full" }],
+      optimizerOffload: asked.optimizerOffload ?? (asked.engine === "tessera" ? [0] : [1]),
+      schedules: ["1f1b", "interleaved1f1b"],
+    },
+  });
+  if (!frugal.ok) throw frugal.error;
+  return frugal.value;
 }
 
-/** Passes of the first rounds, as rectangles in seconds. */
-function bars(found: Plan, step: ReturnType<TimeModel["step"]>): Bar[] {
-  const { layout } = found;
-  if (layout.pp === 1) return [];
-  const micros = Math.min(step.microBatches, layout.pp * 3 + (layout.schedule === "interleaved1f1b" ? 0 : 2));
-  const count =
-    layout.schedule === "interleaved1f1b"
-      ? Math.max(layout.pp, Math.floor(micros / layout.pp) * layout.pp)
-      : micros;
-  const order = buildOrder(
-    layout.schedule,
-    layout.pp,
-    layout.vpp,
-    Math.min(step.microBatches, Math.max(count, 2 * layout.pp)),
+function exportsOf(found: Parameters<typeof exportPlan>[0]) {
+  return Object.fromEntries(
+    TARGETS.map((target) => {
+      const made = exportPlan(found, target);
+      const { message } = made.ok ? { message: { en: made.value, zh: made.value } } : failureOf(made.error);
+      return [target, { ok: made.ok, text: message }];
+    }),
   );
-  const { start, end } = simulate(order, step.costs, true);
-  if (!start || !end) return [];
-  const out: Bar[] = [];
-  for (let rank = 0; rank < layout.pp; rank++) {
-    for (let at = order.starts[rank] as number; at < (order.starts[rank + 1] as number); at++) {
-      const word = order.passes[at] as number;
-      const kind = passKind(word);
-      out.push([
-        rank,
-        start[at] as number,
-        end[at] as number,
-        kind === PASS.backwardWeight ? 2 : kind === PASS.forward || kind === PASS.forwardPaired ? 0 : 1,
-        Math.floor(passStage(word) / layout.pp),
-        passMicro(word),
-      ]);
-    }
-  }
-  return out;
+}
+
+function failureOf(error: TesseraError): Failure {
+  const { entry, params, code } = error;
+  const both = (text: typeof entry.message) => ({
+    en: say(text, "en", params),
+    zh: say(text, "zh", params),
+  });
+  return { code, message: both(entry.message), ...(entry.next ? { next: both(entry.next) } : {}) };
 }

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { hashJson } from "../../../base/node.ts";
-import { type JournalEvent, paths, readJournal, readTelemetry, replay } from "../../../run/index.ts";
-import { MemorySeries, readSeries, recordMessage, type SeriesSource } from "../../../store/index.ts";
+import { type JournalEvent, paths, readJournal, replay } from "../../../run/index.ts";
+import { readSeries } from "../../../store/index.ts";
 import { fail } from "../errors.ts";
 import type { LineageNode, ReportInput } from "../types.ts";
 import { readAsked, recipeSource } from "./asked.ts";
+import { readBalance } from "./balance.ts";
 import { readFunnel, readLineage, readManifests } from "./data.ts";
 import { readEvaluation } from "./evaluation.ts";
 import { readEvents } from "./events.ts";
@@ -31,7 +32,7 @@ export function loadReportInput(runFolder: string, context: ReportContext): Repo
   const events = readJournal(folder);
   if (events.length === 0) throw fail("REPORT_FOLDER", { path: runFolder }, { file: folder });
   const state = replay(events);
-  const source = readSource(folder);
+  const source = readSeries(paths(folder).series);
   const told = readEvents(events);
   const planFile = outputOf(events, "plan", "file");
   const plan = readJson(planFile ?? paths(folder).plan);
@@ -54,22 +55,12 @@ export function loadReportInput(runFolder: string, context: ReportContext): Repo
     funnel: readFunnel(manifests),
     memory: readMemory(plan, source),
     training: readTraining(source, told.marks, told.trainSeconds),
-    experts: readExperts(source, context.expertBound ?? null),
+    experts: readExperts(source, context.expertBound ?? null, readBalance(folder, state)),
     timeline: told.timeline,
     evaluation,
     lineage: [...readLineage(manifests), ...modelLineage(events, evaluation)],
     versions: [...context.versions, ...createdWith(events)],
   };
-}
-
-/** Segments when they were written, else the telemetry as it came. */
-function readSource(folder: string): SeriesSource {
-  const { series } = paths(folder);
-  const segments = readSeries(series);
-  if (segments.has("loss")) return segments;
-  const memory = new MemorySeries();
-  for (const message of readTelemetry(series)) recordMessage(memory, message);
-  return memory;
 }
 
 function outputOf(events: readonly JournalEvent[], phase: string, field: string): string | undefined {

@@ -1,6 +1,6 @@
 import { bucketize, type ScalarSeries, type SeriesSource, splitRewound } from "../../../store/index.ts";
 import { TEXTS } from "../texts.ts";
-import type { Curve, ExpertsPart, Mark, Point, TrainingPart } from "../types.ts";
+import type { BalancePart, Curve, ExpertsPart, Mark, Point, TrainingPart } from "../types.ts";
 
 /** More buckets than a chart has pixels would only make the file larger. */
 const BUCKETS = 600;
@@ -63,7 +63,11 @@ function curvePoints({ step, value }: ScalarSeries): Pick<Curve, "points" | "los
 const figure = (value: number): number | null =>
   Number.isFinite(value) ? Number(value.toPrecision(7)) : null;
 
-export function readExperts(source: SeriesSource, bound: number | null): ExpertsPart | null {
+export function readExperts(
+  source: SeriesSource,
+  bound: number | null,
+  balance: BalancePart | null,
+): ExpertsPart | null {
   const layers = source
     .names()
     .matrices.flatMap((name) => /^load\/(\d+)$/.exec(name)?.[1] ?? [])
@@ -100,7 +104,7 @@ export function readExperts(source: SeriesSource, bound: number | null): Experts
       counts: rows(step).flatMap((row) => [...row]),
     }),
   );
-  return { layers: same, experts, frames, ratio: thinRatio(ratio), bound };
+  return { layers: same, experts, frames, ratio: thinRatio(ratio), bound, balance };
 }
 
 /** At most `BUCKETS` records, in each bucket the worst one, so that a bad step is not left out. */

@@ -4,6 +4,7 @@ import { loadColour } from "../page/colour.ts";
 import { shortNumber } from "../page/scale.ts";
 import { TEXTS } from "../texts.ts";
 import type { ReportInput } from "../types.ts";
+import { balanceBody } from "./balance.ts";
 import { chartInputs } from "./training.ts";
 
 export function expertsSection(input: ReportInput): string {
@@ -44,5 +45,5 @@ export function expertsSection(input: ReportInput): string {
       <div class="plot" tabindex="0" role="img" ${label(help, { first, last: end })}>${chartSvg(ratio as ChartInput, 480)}</div></figure>
       <p class="legend">${key("k-line", t("worstLayerLegend"))}${key("k-dash", t("meanLayerLegend"))}${experts.bound === null ? "" : key("k-level", t("boundLegend", { value: shortNumber(experts.bound) }))}</p>`
     : "";
-  return section("experts", "experts", `${map}${chart}`, t("expertsLead"));
+  return section("experts", "experts", `${map}${chart}${balanceBody(input)}`, t("expertsLead"));
 }

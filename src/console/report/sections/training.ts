@@ -22,6 +22,21 @@ export function chartInputs({ training, experts }: ReportInput): Record<string, 
       log: false,
     };
   }
+  const ranks = experts?.balance?.ranks ?? [];
+  if (ranks.length > 0) {
+    const line = (pick: (one: (typeof ranks)[number]) => number | null) =>
+      ranks.map((one) => [one.step, pick(one), pick(one), pick(one), 0] as const);
+    out["rankBalance"] = {
+      lines: [
+        { points: line((one) => one.realised), dashed: false },
+        { points: line((one) => one.bound), dashed: true },
+      ],
+      lost: [],
+      marks: [],
+      level: ranks.findLast((one) => one.planned !== null)?.planned ?? null,
+      log: false,
+    };
+  }
   return out;
 }
 

@@ -274,6 +274,28 @@ function sampleTraining(random: Random): NonNullable<ReportInput["training"]> {
   };
 }
 
+function sampleBalance(ratio: readonly { step: number; worst: number }[]) {
+  const line = {
+    en: "move 6 experts in 3 of 4 layers (layer 2: 1.412 -> 1.018), 21.0 MB in 180 ms; saves 140 ms a step, paid back in 1.3 steps",
+    zh: "搬動 3/4 層的 6 個專家（第 2 層：1.412 → 1.018），21.0 MB 需 180 ms；每步省 140 ms，1.3 步回本",
+  };
+  const decision = { step: 40, line, planned: 1.018, realised: 1.024, bytes: 21_000_000, moved: true };
+  return {
+    ranks: ratio.map(({ step }) =>
+      step <= 40
+        ? { step, realised: 1.41, bound: 1.01, planned: null }
+        : { step, realised: 1.024, bound: 1.01, planned: 1.018 },
+    ),
+    last: { maxVio: 1.2, cv: 0.41, entropy: 0.962, dead: 0, dropped: 0 },
+    decisions: [{ ...decision, forecastSeconds: 0.14, measuredSeconds: 0.131 }],
+    moves: 1,
+    bytes: 21_000_000,
+    wonSeconds: 26.1,
+    forecastWonSeconds: 27.8,
+    placed: null,
+  };
+}
+
 function sampleExperts(random: Random): NonNullable<ReportInput["experts"]> {
   const layers = [0, 1, 2, 3, 4, 5];
   const experts = 16;
@@ -294,7 +316,7 @@ function sampleExperts(random: Random): NonNullable<ReportInput["experts"]> {
     );
     ratio.push({ step, worst: Math.max(...ratios), mean: ratios.reduce((a, b) => a + b) / ratios.length });
   }
-  return { layers, experts, frames, ratio, bound: 1 };
+  return { layers, experts, frames, ratio, bound: 1, balance: sampleBalance(ratio) };
 }
 
 function sampleTimeline(): TimelineEvent[] {

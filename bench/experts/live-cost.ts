@@ -1,0 +1,132 @@
+/**
+ * What live balancing costs the controller: processor time a step to put a step's messages together, digest them, and decide every
+ * 20th step, on loads that drift so that it has something to decide.
+ *
+ *   node bench/experts/live-cost.ts [--layers 61] [--experts 384] [--ep 64] [--world 1024] [--steps 80] [--step-seconds 36.7]
+ */
+import { makeUpHistory } from "../../src/experts/index.ts";
+import { Balancing } from "../../src/run/balancing/index.ts";
+import {
+  EMPTY,
+  encodeArray,
+  type KnownMessage,
+  known,
+  reduce,
+  type WorkerMessage,
+} from "../../src/run/index.ts";
+import { machine, option, verdict } from "./shared.ts";
+
+const layers = Number(option("layers") ?? 61);
+const experts = Number(option("experts") ?? 384);
+const ep = Number(option("ep") ?? 64);
+const world = Number(option("world") ?? 1024);
+const steps = Number(option("steps") ?? 80);
+const stepSeconds = Number(option("step-seconds") ?? 36.7);
+const every = 20;
+
+const history = makeUpHistory({
+  layers,
+  experts,
+  steps,
+  skew: { kind: "lognormal", cv: 0.7 },
+  tokens: 4096 * world,
+  overDispersion: 4,
+  keep: 0.98,
+  wander: 0.2,
+  seed: 1,
+});
+let run = { ...EMPTY, attempt: 1 };
+let commands = 0;
+const balancing = new Balancing({
+  policy: {
+    mode: "on",
+    every,
+    window: 32,
+    safety: 2,
+    foresight: false,
+    memoryBytes: 64e9,
+    memoryQuantile: 0.999,
+  },
+  topology: {
+    world,
+    pp: 1,
+    ep,
+    groups: world / ep,
+    nodes: ep / 8,
+    routerGroups: 1,
+    microBatches: 1,
+    bytesPerExpert: 800e6,
+    rowBytes: 14_336,
+    savedBytesPerRow: 40_000,
+    inFlight: 1,
+    recompute: false,
+  },
+  steps: 10_000,
+  journal: {
+    get state() {
+      return run;
+    },
+    write: (event) => {
+      run = reduce(run, { t: 0, ...event } as never);
+      return run;
+    },
+  },
+  told: [],
+  note: (_step, _attempt, fields) => void JSON.stringify(fields),
+});
+const slots = Array.from({ length: experts }, (_, e) => e);
+const head = (kind: string, rank: number, step: number) => ({
+  v: 1,
+  kind,
+  run: "b",
+  rank,
+  step,
+  t: step,
+  attempt: 1,
+});
+let worst = 0;
+let all = 0;
+const see = (message: object, t: number) => {
+  const told = known(message as WorkerMessage);
+  if (told) balancing.see({ t, kind: "worker", message: told as KnownMessage }, () => void commands++);
+};
+balancing.see({ t: 0, kind: "attempt", attempt: 1, world }, () => undefined);
+see(
+  { ...head("placement", 0, 0), layers: Object.fromEntries(history[0]?.ids.map((id) => [id, slots]) ?? []) },
+  0,
+);
+for (const [i, loads] of history.entries()) {
+  const step = i + 1;
+  const busy = Array.from({ length: ep }, (_, rank) => {
+    const each = experts / ep;
+    let rows = 0;
+    for (let l = 0; l < layers; l++)
+      for (let e = rank * each; e < (rank + 1) * each; e++) rows += loads.values[l * experts + e] as number;
+    return (rows / (world / ep)) * 1e-6;
+  });
+  const slow = Math.max(...busy);
+  const counts = encodeArray("int32", [layers, experts], Array.from(loads.values, Math.round));
+  const messages: object[] = [{ ...head("load", 0, step), layers: loads.ids, counts }];
+  for (let rank = 0; rank < world; rank++) {
+    const spans = { forwardBackward: 10 + slow, allToAll: 1 + slow - (busy[rank % ep] as number) };
+    const step0 = { loss: 1, gradNorm: 1, learningRate: 1, tokens: 1, seconds: 12, cursor: step, spans };
+    messages.push({ ...head("step", rank, step), ...step0, memory: { peak: 60e9 } });
+  }
+  const cpu = process.cpuUsage();
+  for (const message of messages) see(message, step);
+  const used = process.cpuUsage(cpu);
+  const seconds = (used.user + used.system) / 1e6;
+  // The first steps are the compiler's.
+  if (step <= every) continue;
+  all += seconds;
+  worst = Math.max(worst, seconds);
+}
+const mean = all / (steps - every);
+console.log(`live balancing, ${layers} x ${experts}, ${ep} expert ranks, ${world} ranks; ${machine()}`);
+console.log(
+  `${(1000 * mean).toFixed(1)} ms of processor a step on the controller, ${(1000 * worst).toFixed(0)} ms in a step with a decision; ${run.balance.lastId} decisions written, ${commands} commands`,
+);
+verdict(
+  `at most 0.3 % of a step of ${stepSeconds} s (${((100 * mean) / stepSeconds).toFixed(3)} %)`,
+  mean <= 0.003 * stepSeconds,
+);

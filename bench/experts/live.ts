@@ -1,0 +1,172 @@
+/**
+ * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts; what the
+ * forecast said against what came; and a run that is in balance, where nothing may move.
+ *
+ *   node bench/experts/live.ts [--pairs 2] [--steps 60] [--skew 1] [--experts 16] [--width 512] [--hidden 128]
+ *
+ * Routing is real in all of them. Prints the machine and its load: ranks share the cores with whatever else runs.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { unwrap } from "../../src/base/index.ts";
+import {
+  Controller,
+  engineEnv,
+  enginePython,
+  engineZygote,
+  type JournalEvent,
+  loadRecipe,
+  localLauncher,
+  listCheckpoints,
+  paths,
+  readJournal,
+  readTelemetry,
+} from "../../src/run/index.ts";
+import { nightWatch } from "../../src/watch/index.ts";
+import { logicalState } from "../../tests/fixtures/logical.ts";
+
+const { values } = parseArgs({
+  options: {
+    pairs: { type: "string", default: "2" },
+    steps: { type: "string", default: "64" },
+    skew: { type: "string", default: "1" },
+    experts: { type: "string", default: "16" },
+    width: { type: "string", default: "512" },
+    hidden: { type: "string", default: "128" },
+    ranks: { type: "string", default: "2" },
+    rows: { type: "string", default: "4" },
+  },
+});
+
+const recipe = (mode: string) => `name: live
+model: { base: base }
+data: { packed: train.safetensors }
+stages: [{ kind: cpt, steps: ${values.steps} }]
+batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(values.rows) * Number(values.ranks)} }
+optimizer: { learningRate: 0.0003 }
+moe: { biasRate: 0, sequenceBalanceLoss: 0 }
+layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
+balance: { mode: ${mode}, every: 16, window: 16 }
+checkpoint: { every: 1000 }
+`;
+
+type Seen = {
+  readonly seconds: readonly number[];
+  /** Processor seconds of the rank that used most in each step: what the step would take if ranks had their cores to themselves. */
+  readonly slowest: readonly number[];
+  readonly events: readonly JournalEvent[];
+  readonly result: string;
+};
+
+async function run(folder: string, name: string, mode: string): Promise<Seen> {
+  writeFileSync(join(folder, "recipe.yaml"), recipe(mode));
+  const loaded = loadRecipe(join(folder, "recipe.yaml"));
+  if (!loaded.ok) throw loaded.error[0];
+  const place = join(folder, "runs", name);
+  const end = await Controller.open({
+    folder: place,
+    id: name,
+    loaded: loaded.value,
+    version: "bench",
+    phases: {},
+    launcher: (world) => localLauncher([{ agent: "0", ranks: world }]),
+    watch: nightWatch,
+    zygote: () => engineZygote(process.env),
+    env: process.env,
+    onProgress: () => undefined,
+  }).run();
+  if (end.error) throw end.error;
+  const steps = readTelemetry(paths(place).series).filter((one) => one.kind === "step" && one.rank === 0);
+  const last = listCheckpoints(paths(place).checkpoints).at(-1);
+  const losses = steps.map((one) => [one.step, one["loss"], one["gradNorm"]]);
+  const result = JSON.stringify([losses, logicalState(last?.path ?? "")]);
+  return {
+    slowest: slowestRank(place),
+    seconds: steps.map((one) => Number(one["seconds"])),
+    events: readJournal(place),
+    result,
+  };
+}
+
+const median = (list: readonly number[]): number => {
+  const sorted = list.toSorted((a, b) => a - b);
+  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
+};
+
+function slowestRank(place: string): number[] {
+  const used = new Map<number, Map<number, number>>();
+  for (const one of readTelemetry(paths(place).series)) {
+    if (one.kind !== "step") continue;
+    const ranks = used.get(one.step) ?? new Map<number, number>();
+    used.set(one.step, ranks.set(one.rank, Number(one["processorSeconds"])));
+  }
+  return Array.from({ length: used.size }, (_, i) => {
+    const now = used.get(i + 1) ?? new Map<number, number>();
+    return Math.max(...[...now].map(([rank, seconds]) => seconds - (used.get(i)?.get(rank) ?? Number.NaN)));
+  });
+}
+
+function makeModel(folder: string, skew: string): void {
+  const args = ["--hidden", values.hidden, "--width", values.width, "--experts", values.experts];
+  const more = ["--top", "4", "--layers", "2", "--skew", skew, "--rows", "2048", "--length", "128"];
+  const made = spawnSync(
+    unwrap(enginePython(process.env)),
+    [join(import.meta.dirname, "skewed_model.py"), folder, ...args, ...more],
+    { env: { ...process.env, ...engineEnv(process.env) }, encoding: "utf8" },
+  );
+  if (made.status !== 0) throw new Error(made.stderr);
+}
+
+const folder = mkdtempSync(join(tmpdir(), "tessera-live-"));
+try {
+  console.log(
+    `${cpus().length} cores (${cpus()[0]?.model ?? "?"}), load ${loadavg()[0]?.toFixed(1)}, ${values.ranks} ranks`,
+  );
+  makeModel(folder, values.skew);
+  const off: number[] = [];
+  const on: number[] = [];
+  const offUsed: number[] = [];
+  const onUsed: number[] = [];
+  let same = 0;
+  for (let pair = 0; pair < Number(values.pairs); pair++) {
+    const without = await run(folder, `off-${pair}`, "off");
+    const balanced = await run(folder, `on-${pair}`, "on");
+    const moved = balanced.events.findLast((event) => event.kind === "relocated");
+    const first = moved?.kind === "relocated" ? moved.step + 1 : 20;
+    // The same steps of both, those after the last move, so that both have the same tokens.
+    off.push(median(without.seconds.slice(first)));
+    on.push(median(balanced.seconds.slice(first)));
+    offUsed.push(median(without.slowest.slice(first)));
+    onUsed.push(median(balanced.slowest.slice(first)));
+    same += Number(without.result === balanced.result);
+    for (const event of balanced.events) {
+      if (event.kind === "balance") console.log(`  step ${event.step}: ${event.line.en}`);
+      if (event.kind === "relocated")
+        console.log(
+          `  moved: ok ${event.ok}, ${(event.bytes / 1e6).toFixed(1)} MB in ${(event.seconds * 1000).toFixed(0)} ms`,
+        );
+      if (event.kind === "balanceGain") report(event, balanced.events);
+    }
+    console.log(
+      `pair ${pair}: off ${(1000 * (off.at(-1) as number)).toFixed(1)} ms, on ${(1000 * (on.at(-1) as number)).toFixed(1)} ms a step; slowest rank's processor time ${(1000 * (offUsed.at(-1) as number)).toFixed(1)}, ${(1000 * (onUsed.at(-1) as number)).toFixed(1)} ms`,
+    );
+  }
+  console.log(
+    `speed-up ${(median(off) / median(on)).toFixed(3)} by the clock, ${(median(offUsed) / median(onUsed)).toFixed(3)} by the slowest rank's processor time (medians of ${values.pairs} pairs); losses, norms, weights and optimizer bit-identical in ${same} of ${values.pairs}`,
+  );
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function report(gain: Extract<JournalEvent, { kind: "balanceGain" }>, events: readonly JournalEvent[]): void {
+  const asked = events.find((one) => one.kind === "balance" && one.id === gain.id);
+  if (asked?.kind !== "balance") return;
+  const { forecast } = asked;
+  const share = (came: number, said: number) => `${((came / said - 1) * 100).toFixed(0)} %`;
+  console.log(
+    `  gain: forecast ${(forecast.savedSecondsPerStep * 1000).toFixed(1)} ms, came ${(gain.savedSecondsPerStep * 1000).toFixed(1)} ms a step (${share(gain.savedSecondsPerStep, forecast.savedSecondsPerStep)}); move ${(forecast.moveSeconds * 1000).toFixed(0)} -> ${(gain.moveSeconds * 1000).toFixed(0)} ms; payback ${forecast.paybackSteps?.toFixed(2)} -> ${gain.paybackSteps?.toFixed(2) ?? "never"} steps; busiest ${gain.before.slowest.toFixed(3)} -> ${gain.after.slowest.toFixed(3)}`,
+  );
+}

@@ -1,0 +1,2 @@
+export { addGlobal, localize } from "./help.ts";
+export { usageError } from "./usage.ts";

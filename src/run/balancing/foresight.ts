@@ -1,0 +1,126 @@
+import { formatCount, type Text } from "../../base/index.ts";
+import {
+  layerLoads,
+  layerSlots,
+  makeLoads,
+  makeShape,
+  maxOverMean,
+  plan,
+  startPlacement,
+} from "../../experts/index.ts";
+import { type Model, moeOf } from "../../model/index.ts";
+import type { WorkerLayout } from "../controller/spec.ts";
+import type { BalanceLayer } from "../journal/index.ts";
+import { fileOfTensor, integerTensor } from "./tensor-file.ts";
+
+/** Tokens that are counted at most: of more, evenly spread parts. A share is then known to well below a per mille. */
+const COUNTED = 16 * 1024 * 1024;
+const PARTS = 64;
+
+export type Foreseen = {
+  readonly placement: Readonly<Record<string, readonly number[]>>;
+  readonly line: Text;
+  readonly layers: readonly Omit<BalanceLayer, "from" | "to">[];
+};
+
+/**
+ * Places experts of hash-routed layers before the first step: which experts a token goes to is a table of its id (`tid2eid`), so the
+ * training data says what every expert will get. Nothing where the model has no such layer, where its table is not in the base folder
+ * (random weights), where experts have copies, or where the placement that training starts with is as good.
+ */
+export function foresee(
+  model: Model,
+  layout: WorkerLayout,
+  baseFolder: string,
+  train: string,
+): Foreseen | undefined {
+  const hashed = model.layers.flatMap((layer) => {
+    const moe = moeOf(layer.body);
+    return moe?.hashRouted ? [{ id: layer.index, name: `${layer.prefix}mlp.gate.tid2eid`, moe }] : [];
+  });
+  const experts = hashed[0]?.moe.experts ?? 0;
+  const slots = layout.slotsPerRank === null ? experts : layout.slotsPerRank * layout.ep;
+  if (hashed.length === 0 || layout.ep < 2 || slots !== experts) return undefined;
+  const ids = integerTensor(train, "input_ids");
+  if (!ids) return undefined;
+  const histogram = count(ids, model.vocabulary);
+  const known: { id: number; row: Float64Array }[] = [];
+  for (const { id, name } of hashed) {
+    const table = integerTensor(fileOfTensor(baseFolder, name), name);
+    const [words = 0, k = 0] = table?.shape ?? [];
+    if (!table || words > model.vocabulary) return undefined;
+    // Loads of one token of each id, times how often the id stands in the data.
+    const row = new Float64Array(experts);
+    const values = table.read(0, words * k);
+    for (let i = 0; i < words * k; i++) {
+      const expert = values[i] as number;
+      if (!(expert >= 0 && expert < experts)) return undefined;
+      row[expert] = (row[expert] as number) + (histogram[Math.floor(i / k)] as number);
+    }
+    known.push({ id, row });
+  }
+  return placed(
+    known,
+    experts,
+    layout.ep,
+    histogram.reduce((sum, n) => sum + n, 0),
+  );
+}
+
+function placed(
+  known: readonly { readonly id: number; readonly row: Float64Array }[],
+  experts: number,
+  ranks: number,
+  tokens: number,
+): Foreseen | undefined {
+  const shape = makeShape({ experts, ranks });
+  const loads = makeLoads(
+    known.map((one) => one.row),
+    known.map((one) => one.id),
+  );
+  if (!shape.ok || !loads.ok) return undefined;
+  const planned = plan(loads.value, shape.value);
+  if (!planned.ok) return undefined;
+  const start = startPlacement(loads.value.ids, shape.value);
+  const { placement, layers } = planned.value;
+  const found = layers.map(({ layer, ratio, bound }, l) => ({
+    layer,
+    before: maxOverMean(shape.value, layerSlots(start, l), layerLoads(loads.value, l)),
+    after: ratio,
+    bound: bound.ratio,
+  }));
+  const better = found.filter((one) => one.after < one.before * 0.999);
+  const worst = better.toSorted((a, b) => b.before - a.before)[0];
+  if (!worst) return undefined;
+  const says = { layer: worst.layer, before: worst.before.toFixed(3), after: worst.after.toFixed(3) };
+  const counted = formatCount(tokens);
+  return {
+    placement: Object.fromEntries(
+      better.map((one) => [
+        String(one.layer),
+        Array.from(layerSlots(placement, placement.ids.indexOf(one.layer))),
+      ]),
+    ),
+    layers: better,
+    line: {
+      en: `placed ${better.length} hash-routed layers by ${counted} tokens of the data (layer ${says.layer}: ${says.before} -> ${says.after})`,
+      zh: `依資料的 ${counted} 詞元放置 ${better.length} 個雜湊路由層（第 ${says.layer} 層：${says.before} → ${says.after}）`,
+    },
+  };
+}
+
+function count(
+  ids: { readonly shape: readonly number[]; read(from: number, n: number): Int32Array },
+  words: number,
+) {
+  const all = ids.shape.reduce((product, size) => product * size, 1);
+  const histogram = new Float64Array(words);
+  const parts = all > COUNTED ? PARTS : 1;
+  const each = Math.floor(Math.min(all, COUNTED) / parts);
+  for (let part = 0; part < parts; part++) {
+    for (const id of ids.read(Math.floor((part * all) / parts), each)) {
+      if (id >= 0 && id < words) histogram[id] = (histogram[id] as number) + 1;
+    }
+  }
+  return histogram;
+}

@@ -1,0 +1,94 @@
+import { guardMemory } from "../../experts/index.ts";
+import { layerLoads, layerSlots, loadOfRanks, type Decision } from "../../experts/index.ts";
+import type { BalanceCost, NewEvent } from "../journal/index.ts";
+import type { BalancePolicy, ExpertTopology, WholeStep } from "./types.ts";
+
+/** What the guard said last; it speaks again only when that changes. */
+export type GuardState = { readonly action: "none" | "act" | "advise" | "impossible" };
+export const NO_GUARD: GuardState = { action: "none" };
+
+type Plan = { readonly decision: Decision; readonly cost: BalanceCost };
+type Forecast = Omit<Extract<NewEvent, { kind: "memoryForecast" }>, "attempt" | "step">;
+
+/**
+ * Forecasts the memory of the rank that receives most rows, from the quantiles of what was received, and answers before it overflows:
+ * a better placement if one is enough, advice if only the recipe can be changed.
+ *
+ * Memory is what was measured at the peak plus what more rows than ever seen would take. `replan` gives the placement with the best
+ * balance whatever it costs.
+ */
+export function guard(
+  before: GuardState,
+  history: readonly WholeStep[],
+  topology: ExpertTopology,
+  policy: BalancePolicy,
+  replan: () => Plan | undefined,
+): { state: GuardState; event?: Forecast; plan?: Plan } {
+  const peak = Math.max(0, ...history.map((one) => one.peakBytes));
+  if (policy.memoryBytes === null || peak === 0) return { state: before };
+  const worstTokens = history.map((one) => keptRows(one, one.placement, topology));
+  const bytesPerToken = topology.savedBytesPerRow;
+  const fixedBytes = Math.max(0, peak - Math.max(...worstTokens) * bytesPerToken);
+  const plan = replan();
+  const now = history.at(-1) as WholeStep;
+  const factor =
+    plan && plan.decision.action !== "stay"
+      ? keptRows(now, plan.decision.placement, topology) / keptRows(now, now.placement, topology)
+      : 1;
+  const { forecastBytes, action, remedies, line } = guardMemory({
+    worstTokens,
+    bytesPerToken,
+    fixedBytes,
+    budgetBytes: policy.memoryBytes,
+    quantile: policy.memoryQuantile,
+    remedies: [
+      ...(factor < 1
+        ? [{ kind: "move" as const, tokensFactor: factor, bytesFactor: 1, secondsPerStep: 0 }]
+        : []),
+      // Their price is what is known of them from the formulas of the planner: a third more compute, twice the messages.
+      ...(topology.recompute
+        ? []
+        : [
+            {
+              kind: "recompute" as const,
+              tokensFactor: 1,
+              bytesFactor: 0.25,
+              secondsPerStep: now.seconds / 3,
+            },
+          ]),
+      {
+        kind: "split-microbatch" as const,
+        tokensFactor: 0.5,
+        bytesFactor: 1,
+        secondsPerStep: now.seconds / 10,
+      },
+    ],
+  });
+  const moves = action === "act" && remedies.every((remedy) => remedy.kind === "move");
+  const answer = action !== "act" ? action : moves && policy.mode === "on" ? "act" : "advise";
+  const state: GuardState = { action: answer };
+  const budgetBytes = policy.memoryBytes;
+  if (answer === before.action && answer !== "act") return { state };
+  const event: Forecast = { kind: "memoryForecast", action: answer, line, forecastBytes, budgetBytes };
+  return { state, event, ...(answer === "act" && plan ? { plan } : {}) };
+}
+
+/** Rows that the busiest rank keeps at one time for its backward pass. */
+function keptRows(
+  step: WholeStep,
+  placement: WholeStep["placement"],
+  { pp, ep, groups, microBatches, inFlight, recompute }: ExpertTopology,
+): number {
+  const kept = new Float64Array(pp * ep);
+  for (let l = 0; l < step.loads.layers; l++) {
+    const ranks = loadOfRanks(placement.shape, layerSlots(placement, l), layerLoads(step.loads, l));
+    const first = (step.stageOf[l] as number) * ep;
+    for (let r = 0; r < ep; r++) {
+      const rows = (ranks[r] as number) / groups / microBatches;
+      kept[first + r] = recompute
+        ? Math.max(kept[first + r] as number, rows)
+        : (kept[first + r] as number) + rows;
+    }
+  }
+  return Math.max(...kept) * inFlight;
+}

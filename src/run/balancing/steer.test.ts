@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { POLICY, World } from "./testing/world.ts";
+
+/** The first rank holds the experts that everyone wants. */
+const SKEWED = [
+  [400, 380, 360, 340, 20, 30, 40, 50],
+  [300, 310, 320, 330, 60, 50, 40, 30],
+];
+const EVEN = [
+  [200, 210, 190, 200, 200, 190, 210, 200],
+  [200, 190, 210, 200, 200, 210, 190, 200],
+];
+
+const events = <K extends World["journal"][number]["kind"]>(world: World, kind: K) =>
+  world.journal.filter(
+    (event): event is Extract<World["journal"][number], { kind: K }> => event.kind === kind,
+  );
+
+test("a skewed run moves once, and what came is what was forecast", () => {
+  const world = new World(SKEWED);
+  world.settle(40);
+  const [decision] = events(world, "balance");
+  expect(decision).toMatchObject({ action: "act", why: "time", step: 8 });
+  expect(decision?.line.en).toMatch(/^move \d experts in 2 of 2 layers/);
+  expect(decision?.line.zh).toMatch(/^搬動 2\/2 層/);
+  expect(decision?.cost.secondsPerRow).toBeCloseTo(0.001, 9);
+  expect(decision?.layers.map((one) => one.from)).toEqual(SKEWED.map(() => [0, 1, 2, 3, 4, 5, 6, 7]));
+  expect(events(world, "relocated")).toMatchObject([{ ok: true, bytes: 8000, seconds: 0.2 }]);
+  const [gain] = events(world, "balanceGain");
+  const forecast = decision?.forecast.savedSecondsPerStep ?? 0;
+  expect(forecast).toBeGreaterThan(0.5);
+  expect(Math.abs((gain?.savedSecondsPerStep ?? 0) / forecast - 1)).toBeLessThan(0.05);
+  expect(gain?.paybackSteps).toBeCloseTo((gain?.moveSeconds ?? 0) / (gain?.savedSecondsPerStep ?? 1), 9);
+  expect(gain?.moveSeconds).toBeCloseTo(0.2, 1);
+  expect(gain?.after.slowest).toBeLessThan(1.05);
+  expect(world.sent).toEqual(["balance-1"]);
+  // The digest beside the telemetry: as promised, as it is, and what is possible.
+  const last = world.notes.at(-1) as {
+    realised: number[];
+    planned: number[];
+    bound: number[];
+    deadExperts: number[];
+  };
+  for (const l of [0, 1]) {
+    expect(last.realised[l]).toBeLessThan(1.05);
+    expect(last.planned[l]).toBeCloseTo(decision?.layers[l]?.after ?? 0, 4);
+    expect(last.bound[l]).toBeLessThanOrEqual((last.realised[l] ?? 0) + 1e-4);
+  }
+  expect(last.deadExperts).toEqual([0, 0]);
+});
+
+test("nothing moves on a balanced run, or after the last step", () => {
+  const world = new World(EVEN);
+  world.settle(200);
+  expect(world.sent).toEqual([]);
+  expect(events(world, "balance").map((event) => event.action)).toEqual(["stay"]);
+  const short = new World(SKEWED);
+  short.step = 390;
+  short.settle(10);
+  expect(short.sent).toEqual([]);
+});
+
+test("a controller that comes back after long does not decide on what is long past", () => {
+  const world = new World(SKEWED);
+  for (let i = 0; i < 100; i++) world.train();
+  world.settle(40);
+  expect(events(world, "relocated")).toMatchObject([{ id: 1, ok: true }]);
+  expect(events(world, "balance")[0]?.step).toBeGreaterThan(80);
+});
+
+test("advice is given once and nothing moves; off is silent", () => {
+  const world = new World(SKEWED, 1, { ...POLICY, mode: "advise" });
+  world.settle(60);
+  expect(events(world, "balance").map((event) => event.action)).toEqual(["advise"]);
+  expect(events(world, "balance")[0]?.line.en).toMatch(/^would move/);
+  expect(world.sent).toEqual([]);
+  const off = new World(SKEWED, 1, { ...POLICY, mode: "off" });
+  off.settle(40);
+  expect(off.journal).toEqual([]);
+});
+
+test("the memory guard moves before the budget is reached, and advises where a move is not enough", () => {
+  // 2,510 rows at the busiest rank take 2.51 MB of the peak.
+  const moving = new World(SKEWED, 1, { ...POLICY, memoryBytes: 10_000_000 }, 9_950_000);
+  moving.settle(30);
+  expect(events(moving, "memoryForecast")[0]).toMatchObject({ action: "act", budgetBytes: 10_000_000 });
+  expect(events(moving, "balance")[0]).toMatchObject({ action: "act", why: "memory" });
+  const tight = new World(EVEN, 1, { ...POLICY, memoryBytes: 10_000_000 }, 9_990_000);
+  tight.settle(30);
+  expect(events(tight, "memoryForecast")).toMatchObject([{ action: "advise" }]);
+  expect(events(tight, "memoryForecast")[0]?.line.en).toContain("split-microbatch");
+  const roomy = new World(SKEWED, 1, { ...POLICY, memoryBytes: 20_000_000 }, 9_000_000);
+  roomy.settle(30);
+  expect(events(roomy, "memoryForecast")).toEqual([]);
+});
+
+const chaos = fc.oneof(
+  { weight: 10, arbitrary: fc.constant("train" as const) },
+  { weight: 30, arbitrary: fc.constant("deliver" as const) },
+  { weight: 2, arbitrary: fc.constant("save" as const) },
+  { weight: 2, arbitrary: fc.constant("restart" as const) },
+  { weight: 1, arbitrary: fc.constant("loseCommands" as const) },
+  { weight: 3, arbitrary: fc.constant("startController" as const) },
+  { weight: 2, arbitrary: fc.integer({ min: 0, max: 3 }) },
+);
+
+test("whatever dies: written before told, told at most once, ended exactly once, and true", () => {
+  fc.assert(
+    fc.property(fc.array(chaos, { minLength: 50, maxLength: 600 }), fc.nat(), (happenings, seed) => {
+      const world = new World(SKEWED, seed);
+      world.startController();
+      for (const one of happenings) {
+        if (typeof one === "number") world.killController(one);
+        else world[one]();
+      }
+      world.settle(40);
+      expect(world.faults).toEqual([]);
+      expect(new Set(world.sent).size).toBe(world.sent.length);
+      const ids = events(world, "balance").flatMap((event) => (event.action === "act" ? [event.id] : []));
+      const ends = events(world, "relocated");
+      expect(ends.map((event) => event.id).sort((a, b) => a - b)).toEqual(ids.sort((a, b) => a - b));
+      for (const end of ends) {
+        const really = world.obeyed.some(
+          (one) => one.id === `balance-${end.id}` && one.attempt === end.attempt,
+        );
+        if (end.ok) expect(really).toBe(true);
+      }
+      // In the end the run is balanced, whatever happened on the way.
+      const last = world.notes.at(-1) as { realised: number[] };
+      expect(Math.max(...last.realised)).toBeLessThan(1.06);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("the same signals give the same journal", () => {
+  const play = () => {
+    const world = new World(SKEWED, 7);
+    world.settle(30);
+    world.restart();
+    world.settle(30);
+    return world.journal;
+  };
+  expect(play()).toEqual(play());
+});

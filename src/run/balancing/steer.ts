@@ -1,0 +1,340 @@
+import type { Text } from "../../base/index.ts";
+import { type Decision, decide, layerLoads, layerSlots, maxOverMean } from "../../experts/index.ts";
+import type {
+  BalanceCost,
+  BalanceForecast,
+  BalanceLayer,
+  BalanceSide,
+  NewEvent,
+  RunState,
+} from "../journal/index.ts";
+import { type Costs, costOf, median, NO_COSTS, observeMove, observeStep } from "./costs.ts";
+import { guard, type GuardState, NO_GUARD } from "./memory.ts";
+import type { BalancePolicy, ExpertTopology, SteerAct, SteerInput, WholeStep } from "./types.ts";
+
+/** A move that was journaled and told, and has not ended. */
+type Open = {
+  readonly id: number;
+  readonly since: number;
+  /** Seconds since 1970. */
+  readonly toldAt: number;
+  readonly ack: { readonly step: number; readonly ok: boolean; readonly why: string | null } | null;
+  readonly bytes: readonly number[];
+  readonly seconds: number;
+  /** Step times and balance before it. */
+  readonly before: readonly WholeStep[];
+};
+
+/** A move whose gain is being measured. */
+type Watching = {
+  readonly id: number;
+  readonly movedAt: number;
+  readonly moveSeconds: number;
+  readonly before: readonly WholeStep[];
+  readonly after: readonly WholeStep[];
+};
+
+export type Steer = {
+  readonly policy: BalancePolicy;
+  readonly topology: ExpertTopology;
+  /** Steps of the whole run: how long a move has to pay back. */
+  readonly steps: number;
+  readonly attempt: number;
+  /** Newest whole steps, oldest first. */
+  readonly history: readonly WholeStep[];
+  readonly costs: Costs;
+  readonly open: Open | null;
+  readonly watching: Watching | null;
+  readonly lastId: number;
+  readonly lastKey: string;
+  readonly guard: GuardState;
+  /** What was last decided, for whoever looks. */
+  readonly line: Text | null;
+  /** Max/mean that the last obeyed plan promised, by layer. */
+  readonly planned: Readonly<Record<number, number>>;
+};
+
+const UNMEASURED: Text = {
+  en: "no move: what a token costs is not known before ranks differ",
+  zh: "不搬動：進程負載相近，尚無法量得每詞元的成本",
+};
+
+/** Before any step a history says nothing about chance. */
+const LEAST_HISTORY = 8;
+
+/** A move that an earlier controller told and never heard of is taken up: it is not told again. */
+export function startSteer(
+  policy: BalancePolicy,
+  topology: ExpertTopology,
+  steps: number,
+  run: Pick<RunState, "balance" | "attempt">,
+): Steer {
+  const last = run.balance.decisions.findLast((one) => one.action === "act");
+  const mine = last?.attempt === run.attempt;
+  return {
+    policy,
+    topology,
+    steps,
+    attempt: run.attempt,
+    history: [],
+    costs: NO_COSTS,
+    open:
+      last && last.moved === null
+        ? { id: last.id, since: last.step, toldAt: last.t, ack: null, bytes: [], seconds: 0, before: [] }
+        : null,
+    watching: null,
+    lastId: run.balance.lastId,
+    lastKey: "",
+    guard: NO_GUARD,
+    line: null,
+    planned:
+      last && mine && last.moved?.ok
+        ? Object.fromEntries(last.layers.map((one) => [one.layer, one.after]))
+        : {},
+  };
+}
+
+/** One input: the next state and what to do, in order; an event is on disk before the command after it. Pure. */
+export function steer(before: Steer, input: SteerInput): { state: Steer; acts: SteerAct[] } {
+  const acts: SteerAct[] = [];
+  let state = before;
+  switch (input.kind) {
+    case "attempt":
+      if (input.attempt === state.attempt) break;
+      state = { ...lose(state, acts), attempt: input.attempt };
+      break;
+    case "idle":
+      state = lose(state, acts);
+      break;
+    case "moved": {
+      const { open } = state;
+      if (!open || input.step < open.since) break;
+      const bytes = [...open.bytes, input.bytes];
+      state = { ...state, open: { ...open, bytes, seconds: Math.max(open.seconds, input.seconds) } };
+      state = settle(state, acts, input.step);
+      break;
+    }
+    case "ack": {
+      const { open } = state;
+      if (!open || input.id !== commandId(open.id)) break;
+      const { step, ok, why } = input;
+      state = settle({ ...state, open: { ...open, ack: { step, ok, why } } }, acts, step);
+      break;
+    }
+    case "step":
+      state = step(state, acts, input.step);
+      break;
+    default:
+      input satisfies never;
+  }
+  return { state, acts };
+}
+
+export const commandId = (id: number): string => `balance-${id}`;
+
+/** The attempt is over: the checkpoint says where experts stand now, and what was measured before does not count. */
+function lose(state: Steer, acts: SteerAct[]): Steer {
+  const { open } = state;
+  if (open)
+    acts.push(ended(state, open.id, open.since, { ok: false, why: "attempt ended", seconds: 0, bytes: 0 }));
+  return { ...state, history: [], open: null, watching: null, planned: {}, lastKey: "" };
+}
+
+function ended(
+  state: Steer,
+  id: number,
+  at: number,
+  what: Pick<Extract<NewEvent, { kind: "relocated" }>, "ok" | "why" | "seconds" | "bytes">,
+): SteerAct {
+  return { do: "journal", event: { kind: "relocated", id, attempt: state.attempt, step: at, ...what } };
+}
+
+/** Ends the open move when all has been heard of it, or when two steps have come after it. `now`: newest step known. */
+function settle(state: Steer, acts: SteerAct[], now: number): Steer {
+  const { open, topology } = state;
+  if (!open?.ack) return state;
+  const { step: at, ok, why } = open.ack;
+  if (ok && open.bytes.length < topology.world && now < at + 2) return state;
+  const bytes = open.bytes.reduce((sum, n) => sum + n, 0);
+  const { seconds } = open;
+  acts.push(ended(state, open.id, at, { ok, why, seconds: ok ? seconds : 0, bytes: ok ? bytes : 0 }));
+  if (!ok) return { ...state, open: null };
+  return {
+    ...state,
+    open: null,
+    costs: observeMove(state.costs, Math.max(0, ...open.bytes), seconds),
+    watching: { id: open.id, movedAt: at, moveSeconds: seconds, before: open.before, after: [] },
+  };
+}
+
+/** Ends the open move when ranks have gone on for so long after it was told that they cannot have heard of it. */
+function giveUp(state: Steer, acts: SteerAct[], now: WholeStep): Steer {
+  const { open, policy } = state;
+  if (!open || open.ack) return state;
+  const long = now.step >= open.since + Math.max(10, policy.every) && now.t > open.toldAt + patience(now);
+  if (!long) return state;
+  acts.push(ended(state, open.id, now.step, { ok: false, why: "not heard", seconds: 0, bytes: 0 }));
+  return { ...state, open: null };
+}
+
+/** Seconds that a message or a command may be on its way. */
+const patience = (now: WholeStep): number => Math.max(5, 4 * now.seconds);
+
+function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
+  const { policy, topology } = before;
+  if (now.step <= (before.history.at(-1)?.step ?? 0)) return before;
+  let state: Steer = {
+    ...before,
+    history: [...before.history, now].slice(-policy.window),
+    costs: observeStep(before.costs, now, topology),
+  };
+  state = giveUp(settle(state, acts, now.step), acts, now);
+  state = watch(state, acts, now);
+  if (policy.mode === "off" || now.step % policy.every !== 0 || now.step >= state.steps) return state;
+  if (state.history.length < LEAST_HISTORY || state.open) return state;
+  // What is long past does not say where experts should stand now.
+  if (now.heardAt > now.t + patience(now)) return state;
+  const guarded = guard(state.guard, state.history, topology, policy, () => plan(state, true));
+  if (guarded.event) {
+    acts.push({ do: "journal", event: { ...guarded.event, attempt: state.attempt, step: now.step } });
+  }
+  state = { ...state, guard: guarded.state };
+  if (state.watching && !guarded.plan) return state;
+  const decision = guarded.plan ?? plan(state, false);
+  if (!decision) return { ...state, line: UNMEASURED };
+  return tell(state, acts, now, decision, guarded.plan ? "memory" : "time");
+}
+
+/** Collects steps after a move and says what it brought. The first step after it pays for rebuilt tables: it belongs to the move. */
+function watch(state: Steer, acts: SteerAct[], now: WholeStep): Steer {
+  const { watching, policy } = state;
+  if (!watching || now.step <= watching.movedAt) return state;
+  const after = [...watching.after, now];
+  if (after.length < Math.max(6, policy.every - 2)) return { ...state, watching: { ...watching, after } };
+  const [first, ...rest] = after as [WholeStep, ...WholeStep[]];
+  if (watching.before.length > 0) {
+    const left = side(watching.before);
+    const right = side(rest);
+    const saved = left.stepSeconds - right.stepSeconds;
+    const moveSeconds = watching.moveSeconds + Math.max(0, first.seconds - right.stepSeconds);
+    const event: NewEvent = {
+      kind: "balanceGain",
+      id: watching.id,
+      attempt: state.attempt,
+      step: now.step,
+      before: left,
+      after: right,
+      savedSecondsPerStep: saved,
+      moveSeconds,
+      paybackSteps: saved > 0 ? moveSeconds / saved : null,
+    };
+    acts.push({ do: "journal", event });
+  }
+  return { ...state, watching: null };
+}
+
+function side(steps: readonly WholeStep[]): BalanceSide {
+  return {
+    stepSeconds: median(steps.map((one) => one.seconds)) ?? 0,
+    slowest: median(steps.map(slowest)) ?? 1,
+  };
+}
+
+/** Busiest rank over the mean, layers weighed by their tokens. */
+export function slowest({ loads, placement }: WholeStep): number {
+  let sum = 0;
+  let all = 0;
+  for (let l = 0; l < loads.layers; l++) {
+    const row = layerLoads(loads, l);
+    const tokens = row.reduce((total, n) => total + n, 0);
+    sum += tokens * maxOverMean(placement.shape, layerSlots(placement, l), row);
+    all += tokens;
+  }
+  return all > 0 ? sum / all : 1;
+}
+
+type Plan = { readonly decision: Decision; readonly cost: BalanceCost };
+
+/** What `decide` says of the present; nothing before costs are known. `any`: every better balance is worth its price. */
+function plan(state: Steer, any: boolean): Plan | undefined {
+  const { topology, policy, history } = state;
+  const now = history.at(-1) as WholeStep;
+  const cost = costOf(state.costs, topology);
+  if (!cost) return undefined;
+  const loads = history.map(({ loads: all }) => ({
+    ...all,
+    values: all.values.map((n) => n / topology.groups),
+  }));
+  const model = {
+    secondsPerToken: cost.secondsPerRow,
+    bytesPerExpert: cost.bytesPerExpert,
+    nodeBytesPerSecond: cost.bytesPerSecond,
+    networkBytesPerSecond: cost.bytesPerSecond,
+    fixedSeconds: cost.fixedSeconds,
+    stageOf: now.stageOf,
+  };
+  const decision = decide(loads, now.placement, model, {
+    mode: policy.mode === "on" ? "act" : "advise",
+    horizonSteps: any ? Number.MAX_SAFE_INTEGER : Math.max(1, state.steps - now.step),
+    safety: any ? 0 : policy.safety,
+    microBatches: topology.microBatches,
+  });
+  return decision.ok ? { decision: decision.value, cost } : undefined;
+}
+
+function tell(
+  state: Steer,
+  acts: SteerAct[],
+  now: WholeStep,
+  { decision, cost }: Plan,
+  why: "time" | "memory",
+): Steer {
+  const { action, line, command } = decision;
+  const moving = decision.layers.filter((layer) => layer.act && action !== "stay");
+  const key = `${action} ${moving.map((layer) => layer.layer).join()}`;
+  const seen = { ...state, line, lastKey: key };
+  // What was said last time need not be said again; a move always is.
+  if (action !== "act" && key === state.lastKey) return seen;
+  const id = state.lastId + 1;
+  const layers = moving.map(
+    (layer): BalanceLayer => ({
+      layer: layer.layer,
+      before: layer.before,
+      after: layer.after,
+      bound: layer.bound.ratio,
+      from: slotsOf(now.placement, layer.layer),
+      to: slotsOf(decision.placement, layer.layer),
+    }),
+  );
+  const { attempt } = state;
+  const forecast = forecastOf(decision);
+  acts.push({
+    do: "journal",
+    event: { kind: "balance", id, attempt, step: now.step, action, why, line, forecast, cost, layers },
+  });
+  if (action !== "act" || !command) return { ...seen, lastId: id };
+  acts.push({ do: "command", command: { kind: "command", id: commandId(id), ...command } });
+  const before = state.history.filter((one) => one.placement === now.placement).slice(-state.policy.every);
+  return {
+    ...seen,
+    lastId: id,
+    open: { id, since: now.step, toldAt: now.heardAt, ack: null, bytes: [], seconds: 0, before },
+    planned: { ...state.planned, ...Object.fromEntries(moving.map((one) => [one.layer, one.after])) },
+  };
+}
+
+const slotsOf = (placement: WholeStep["placement"], layer: number): number[] =>
+  Array.from(layerSlots(placement, placement.ids.indexOf(layer)));
+
+function forecastOf({ action, forecast }: Decision): BalanceForecast {
+  if (action === "stay")
+    return { savedSecondsPerStep: 0, moveSeconds: 0, paybackSteps: null, bytes: 0, experts: 0 };
+  const { savedSecondsPerStep, moveSeconds, paybackSteps, traffic } = forecast;
+  return {
+    savedSecondsPerStep,
+    moveSeconds,
+    paybackSteps: Number.isFinite(paybackSteps) ? paybackSteps : null,
+    bytes: traffic.nodeBytes + traffic.networkBytes,
+    experts: traffic.transfers,
+  };
+}

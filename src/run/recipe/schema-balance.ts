@@ -1,0 +1,37 @@
+import { z } from "zod";
+import { key } from "./doc.ts";
+
+/** Live balancing of experts. Moves change no bit of the training, so none of these keys changes its result. */
+export const balance = z.strictObject({
+  mode: key(
+    z.enum(["off", "advise", "on"]).default("on"),
+    "`on` moves experts between ranks when it pays back, `advise` only says what it would do, `off` does not look",
+    "`on`於能回本時在進程間搬動專家，`advise` 只說明會怎麼做，`off` 不觀察",
+  ),
+  every: key(z.int().min(2).default(20), "steps between decisions", "每隔幾步決定一次"),
+  window: key(
+    z.int().min(8).max(512).default(32),
+    "newest steps that a decision looks at",
+    "決定時所看的最近步數",
+  ),
+  safety: key(
+    z.number().min(1).default(2),
+    "a move must win this many times its cost within the steps that are left",
+    "搬動在剩餘步數內須賺回成本的倍數",
+  ),
+  foresight: key(
+    z.boolean().default(true),
+    "before the first step, place experts of hash-routed layers by counting the training data",
+    "首步之前，依訓練資料的計數放置雜湊路由層的專家",
+  ),
+  memoryBytes: key(
+    z.int().min(1).nullable().default(null),
+    "memory of a device that the guard keeps the busiest rank within; null turns the guard off",
+    "守衛讓最忙進程不超過的加速器記憶體；null 為關閉",
+  ),
+  memoryQuantile: key(
+    z.number().gt(0.5).lt(1).default(0.999),
+    "chance for each micro-batch of staying below the guard's forecast",
+    "每個微批次不超過守衛預測的機率",
+  ),
+});

@@ -1,0 +1,268 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+let folder = "";
+const config = {
+  model_type: "llama",
+  hidden_size: 2048,
+  num_hidden_layers: 8,
+  num_attention_heads: 16,
+  num_key_value_heads: 8,
+  intermediate_size: 8192,
+  vocab_size: 32000,
+  max_position_embeddings: 8192,
+  tie_word_embeddings: false,
+};
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "planner-"));
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function tessera(args: readonly string[], input = "") {
+  const run = spawnSync(process.execPath, [join(ROOT, "bin/tessera.mjs"), ...args, "--lang", "en"], {
+    cwd: folder,
+    input,
+    encoding: "utf8",
+  });
+  return { code: run.status, out: run.stdout, err: run.stderr };
+}
+
+test("plan answers in pictures and in one JSON document", () => {
+  const asked = ["plan", "--model", "config.json", "--cluster", "h100:16", "--batch", "64"];
+  const text = tessera(asked);
+  expect(text.code).toBe(0);
+  for (const part of ["Why", "The puzzle", "Where the step goes", "MFU"]) expect(text.out).toContain(part);
+  const json = tessera([...asked, "--json", "--fallback", "1"]);
+  const plan = JSON.parse(json.out);
+  expect(plan.schema).toBe("tessera.plan/v1");
+  expect(plan.memory.classes.length).toBeGreaterThan(0);
+  const sum = Object.values(plan.time.breakdown as Record<string, number>).reduce((a, b) => a + b, 0);
+  expect(sum).toBeCloseTo(plan.time.seconds, 9);
+});
+
+test("an export goes to standard output alone", () => {
+  const run = tessera([
+    "plan",
+    "--model",
+    folder,
+    "--cluster",
+    "h100:16",
+    "--batch",
+    "64",
+    "--schedules",
+    "1f1b",
+    "--export",
+    "megatron",
+  ]);
+  expect(run.code).toBe(0);
+  expect(run.out.startsWith("--tensor-model-parallel-size")).toBe(true);
+});
+
+test("estimate takes many cases and tells bad ones apart", () => {
+  const good = {
+    name: "a",
+    model: "config.json",
+    cluster: "h100:8",
+    layout: { tp: 2 },
+    training: { sequence: 4096, globalBatch: 32 },
+  };
+  writeFileSync(
+    join(folder, "cases.json"),
+    JSON.stringify([good, { ...good, layout: { tp: 3 } }, { ...good, oops: 1 }]),
+  );
+  const run = tessera(["estimate", "cases.json", "--json"]);
+  const { results, schema } = JSON.parse(run.out);
+  expect(schema).toBe("tessera.estimate/v1");
+  expect(results.map((r: { ok: boolean }) => r.ok)).toEqual([true, false, false]);
+  expect(results[2].error.code).toBe("ESTIMATE_CASE");
+  expect(run.code).toBe(2);
+  const one = tessera(["estimate", "--json"], JSON.stringify({ ...good, model: config }));
+  expect(JSON.parse(one.out).results[0].time.seconds).toBeGreaterThan(0);
+});
+
+test("bad input says what, where and what next", () => {
+  writeFileSync(join(folder, "zero.yaml"), "groups:\n  - device: h100\n    nodes: 0\n");
+  const zero = tessera(["plan", "--model", "config.json", "--cluster", "zero.yaml"]);
+  expect(zero.code).toBe(2);
+  expect(zero.err).toContain("CLUSTER_EMPTY");
+  expect(zero.err).toMatch(/zero\.yaml:3/);
+  writeFileSync(
+    join(folder, "bits.yaml"),
+    "groups:\n  - device: h100\n    nodes: 1\n    links:\n      - { span: 8, bandwidthGBs: 400000000000 }\n",
+  );
+  expect(tessera(["plan", "--model", "config.json", "--cluster", "bits.yaml"]).err).toMatch(
+    /CLUSTER_RANGE[\s\S]*bits\.yaml:5/,
+  );
+  expect(tessera(["plan", "--model", "none.json", "--cluster", "h100:8"]).err).toContain("PLAN_NO_FILE");
+  expect(tessera(["plan", "--model", "config.json", "--cluster", "h100:9"]).err).toContain("PLAN_CLUSTER");
+  const full = tessera([
+    "plan",
+    "--model",
+    "config.json",
+    "--cluster",
+    "910b4:1",
+    "--batch",
+    "7",
+    "--precision",
+    "fp32",
+    "--sequence",
+    "131072",
+  ]);
+  expect(full.code).toBe(5);
+  expect(full.err).toMatch(/PLAN_NO_ROOM|PLAN_NO_LAYOUT/);
+});
+
+test("the example of the documentation runs as it stands", () => {
+  for (const lang of ["en", "zh"]) {
+    const text = readFileSync(join(ROOT, `docs/${lang}/planner.md`), "utf8");
+    const example = /```json\n([\s\S]*?)```/.exec(text)?.[1] as string;
+    const run = spawnSync(process.execPath, [join(ROOT, "bin/tessera.mjs"), "estimate", "--json"], {
+      cwd: ROOT,
+      input: example,
+      encoding: "utf8",
+    });
+    expect(run.stderr).toBe("");
+    const { results } = JSON.parse(run.stdout);
+    expect(results.map((r: { ok: boolean }) => r.ok)).toEqual([true, true, true]);
+    for (const { peak, memory, time } of results) {
+      expect(memory.classOf.length).toBe(memory.world);
+      expect(peak.reserved).toBeGreaterThan(0);
+      expect(time.seconds).toBeGreaterThan(0);
+    }
+  }
+});
+
+test("a case that is wrong is told by file, line and what is allowed", () => {
+  const cases = (layout: string) =>
+    `- name: good\n  model: config.json\n  cluster: h100:8\n  training: { sequence: 4096, globalBatch: 32 }\n- name: bad\n  model: config.json\n  cluster: h100:8\n  layout:\n    ${layout}\n  training: { sequence: 4096, globalBatch: 32 }\n`;
+  const told = (layout: string) => {
+    writeFileSync(join(folder, "cases.yaml"), cases(layout));
+    const run = tessera(["estimate", "cases.yaml"]);
+    expect(run.code).toBe(2);
+    expect(run.out).toContain("good");
+    return run.err;
+  };
+  expect(told("schedule: zigzag")).toMatch(/ESTIMATE_CASE[\s\S]*known: gpipe[\s\S]*cases\.yaml:9/);
+  expect(told("data_parallel: 2")).toMatch(/unknown key; known: pp[\s\S]*cases\.yaml:9/);
+  expect(told("DpShard: 2")).toContain("did you mean 'dpShard'?");
+  expect(told("recompute: [norm, everything]")).toMatch(/recompute\[1\][\s\S]*cases\.yaml:9/);
+  expect(told("offload: { optimizer: 2 }")).toMatch(/number from 0 to 1/);
+  expect(told("stages: [3, 4]")).toMatch(/pp x vpp needs 1/);
+  expect(told("tp: 3")).toMatch(/does not divide the 8 devices/);
+  expect(told("{ tp: 8, pp: 2 }")).toMatch(/does not divide the 8 devices/);
+  expect(told("{ ep: 2 }")).toMatch(/PLAN_ILLEGAL[\s\S]*no experts/);
+});
+
+test("models that cannot be read say what is wrong with them", () => {
+  const told = (change: Record<string, unknown>) => {
+    writeFileSync(join(folder, "other.json"), JSON.stringify({ ...config, ...change }, null, 2));
+    const run = tessera(["plan", "--model", "other.json", "--cluster", "h100:8"]);
+    expect(run.code).toBe(2);
+    return run.err;
+  };
+  expect(told({ model_type: "qwen9_moe" })).toMatch(/MODEL_TYPE_UNKNOWN[\s\S]*qwen3_moe/);
+  expect(told({ hidden_size: undefined })).toMatch(/MODEL_FIELD_MISSING[\s\S]*hidden_size[\s\S]*other\.json/);
+  expect(told({ num_key_value_heads: 3 })).toMatch(/MODEL_CONTRADICTION[\s\S]*other\.json:6/);
+  expect(told({ num_hidden_layers: -1 })).toMatch(/MODEL_FIELD_INVALID[\s\S]*other\.json:4/);
+});
+
+test("clusters with slips of units and absurd numbers are refused with their line", () => {
+  const told = (yaml: string) => {
+    writeFileSync(join(folder, "cluster.yaml"), yaml);
+    const run = tessera(["plan", "--model", "config.json", "--cluster", "cluster.yaml"]);
+    expect(run.code).toBe(2);
+    return run.err;
+  };
+  const node = "groups:\n  - device: h100\n    nodes: 2\n    links:\n";
+  expect(told(`${node}      - { span: 8, bandwidthGBs: "450 GB/s" }\n`)).toMatch(
+    /CLUSTER_SHAPE[\s\S]*yaml:5/,
+  );
+  expect(told(`${node}      - { span: 8, bandwidthGbps: 3600 }\n`)).toMatch(/bandwidthGBs[\s\S]*yaml:5/);
+  expect(told(`${node}      - { span: 8, bandwidthGBs: 1000000 }\n`)).toMatch(/CLUSTER_RANGE[\s\S]*yaml:5/);
+  expect(told("groups:\n  - device: { preset: h100, memoryGiB: 81920 }\n    nodes: 1\n")).toMatch(
+    /CLUSTER_RANGE[\s\S]*yaml:2/,
+  );
+  expect(told("groups:\n  - { device: h100, nodes: 1 }\n  - { device: a100, nodes: 1 }\n")).toMatch(
+    /how they are connected/,
+  );
+  expect(told("groups: [\n")).toMatch(/PLAN_YAML[\s\S]*yaml:2/);
+});
+
+test("options out of range are refused by name", () => {
+  const told = (...more: string[]) => {
+    const run = tessera(["plan", "--model", "config.json", "--cluster", "h100:8", "--batch", "32", ...more]);
+    expect(run.code).toBe(2);
+    return run.err;
+  };
+  expect(told("--imbalance", "much")).toContain("PLAN_RATIO");
+  expect(told("--margin", "7")).toContain("PLAN_RATIO");
+  expect(told("--schedules", "1f1b,zigzag")).toMatch(/PLAN_NAME[\s\S]*interleaved1f1b/);
+  expect(told("--tp", "0")).toContain("PLAN_NUMBER");
+  expect(told("--swap", "perhaps")).toContain("perhaps");
+});
+
+test("says by how much nothing fits, and what would", () => {
+  const big = {
+    ...config,
+    num_hidden_layers: 80,
+    hidden_size: 8192,
+    num_attention_heads: 64,
+    intermediate_size: 28672,
+  };
+  writeFileSync(join(folder, "big.json"), JSON.stringify(big));
+  const run = tessera([
+    "plan",
+    "--model",
+    "big.json",
+    "--cluster",
+    "910b4:8",
+    "--batch",
+    "64",
+    "--swap",
+    "no",
+  ]);
+  expect(run.code).toBe(5);
+  expect(run.err).toMatch(/PLAN_NO_ROOM[\s\S]*short by at least [\d.]+ GiB/);
+  const devices = Number(/fits on (\d+) devices/.exec(run.err)?.[1]);
+  const more = tessera([
+    "plan",
+    "--model",
+    "big.json",
+    "--cluster",
+    `910b4:${devices}`,
+    "--batch",
+    "64",
+    "--swap",
+    "no",
+    "--json",
+  ]);
+  expect(more.code).toBe(0);
+});
+
+test("why-not lists what bound the layouts asked about", () => {
+  const asked = [
+    "plan",
+    "--model",
+    "config.json",
+    "--cluster",
+    "h100:16",
+    "--batch",
+    "64",
+    "--why-not",
+    "TP2 MB4",
+  ];
+  const { whyNot } = JSON.parse(tessera([...asked, "--json"]).out);
+  expect(whyNot.length).toBeGreaterThan(0);
+  for (const { name, text } of whyNot) {
+    expect(name).toContain("TP2");
+    expect(name).toContain("MB4");
+    expect(text.en.length).toBeGreaterThan(5);
+  }
+  expect(tessera(asked).out).toContain("bound by");
+});

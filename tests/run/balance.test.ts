@@ -1,0 +1,114 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { unwrap } from "../../src/base/index.ts";
+import {
+  engineEnv,
+  enginePython,
+  engineZygote,
+  type JournalEvent,
+  listCheckpoints,
+  loadRecipe,
+  paths,
+  readLastBalance,
+  readTelemetry,
+  type RunOptions,
+} from "../../src/run/index.ts";
+import { logicalState } from "../fixtures/logical.ts";
+import { Place, runToEnd } from "../fixtures/run.ts";
+
+/** Whole runs on the real engine, real routing, a router that prefers some experts: two ranks that share the experts. */
+const recipe = (mode: string) => `name: live
+model: { base: base }
+data: { packed: train.safetensors }
+stages: [{ kind: cpt, steps: 90 }]
+batch: { sequenceLength: 64, microBatch: 4, globalBatch: 8 }
+optimizer: { learningRate: 0.0003 }
+moe: { biasRate: 0.001 }
+layout: { dpShard: 2, ep: 2 }
+balance: { mode: ${mode}, every: 12, window: 12, safety: 1, foresight: ${mode === "on"} }
+checkpoint: { every: 25 }
+`;
+const MINUTES = 60_000;
+
+let home: Place;
+beforeAll(() => {
+  home = new Place();
+  const sizes = ["--hidden", "64", "--width", "256", "--experts", "8", "--top", "2", "--skew", "2"];
+  const made = spawnSync(
+    unwrap(enginePython(process.env)),
+    [join(import.meta.dirname, "../../bench/experts/skewed_model.py"), home.folder, ...sizes, "--kind", "v4"],
+    { env: { ...process.env, ...engineEnv(process.env) }, encoding: "utf8" },
+  );
+  if (made.status !== 0) throw new Error(made.stderr);
+}, 5 * MINUTES);
+afterAll(() => home.dispose());
+
+function options(mode: string, more: Partial<RunOptions> = {}): RunOptions {
+  writeFileSync(join(home.folder, "recipe.yaml"), recipe(mode));
+  const loaded = loadRecipe(join(home.folder, "recipe.yaml"));
+  if (!loaded.ok) throw loaded.error[0];
+  return home.options({ ...more, loaded: loaded.value, zygote: () => engineZygote(process.env) });
+}
+
+/** Loss and gradient norm of every step as it counts in the end, and checksums of weights, optimizer and data position. */
+function outcome(): unknown {
+  const steps = new Map<number, unknown>();
+  for (const one of readTelemetry(paths(home.run).series)) {
+    if (one.kind === "step" && one.rank === 0) steps.set(one.step, [one["loss"], one["gradNorm"]]);
+  }
+  const last = listCheckpoints(paths(home.run).checkpoints).at(-1);
+  const path = last?.path ?? "";
+  const { cursor } = JSON.parse(readFileSync(join(path, "manifest.json"), "utf8")) as { cursor: number };
+  return [[...steps], cursor, logicalState(path)];
+}
+
+const of = <K extends JournalEvent["kind"]>(kind: K) =>
+  home.events.filter((event): event is Extract<JournalEvent, { kind: K }> => event.kind === kind);
+
+test(
+  "moves on a skewed run, kill -9 in the middle of one: same losses, norms, weights and optimizer to the bit",
+  async () => {
+    const still = await runToEnd(options("off"));
+    expect(still.error).toBeNull();
+    expect(of("balance")).toEqual([]);
+    const wanted = outcome();
+    rmSync(home.run, { recursive: true });
+
+    const moved = await runToEnd(options("on"));
+    expect(moved.error).toBeNull();
+    // The first layer is routed by a hash of the token: known before the first step.
+    expect(of("placed").flatMap((event) => event.layers.map((one) => one.layer))).toEqual([0]);
+    const acts = of("balance").filter((event) => event.action === "act");
+    expect(acts.length).toBeGreaterThan(0);
+    const ends = of("relocated");
+    expect(ends.map((event) => event.id)).toEqual(acts.map((event) => event.id));
+    expect(ends.every((event) => event.ok && event.bytes > 0 && event.seconds > 0)).toBe(true);
+    expect(of("balanceGain").length).toBeGreaterThan(0);
+    const digest = readLastBalance(paths(home.run).series);
+    expect(digest?.layers).toEqual([0, 1]);
+    expect(digest?.planned.some((value) => typeof value === "number")).toBe(true);
+    expect(outcome()).toEqual(wanted);
+    rmSync(home.run, { recursive: true });
+
+    let killed = false;
+    const healed = await runToEnd(
+      options("on", {
+        onEvent: (event) => {
+          if (event.kind !== "balance" || event.action !== "act" || killed) return;
+          killed = true;
+          const { pid } = home.agent().ranks[1] as { pid: number };
+          setTimeout(() => process.kill(pid, "SIGKILL"), 5);
+        },
+      }),
+    );
+    expect(healed.error).toBeNull();
+    expect(killed).toBe(true);
+    expect(of("recovered")).toHaveLength(1);
+    const told = of("balance").filter((event) => event.action === "act");
+    expect(of("relocated").map((event) => event.id)).toEqual(told.map((event) => event.id));
+    expect(outcome()).toEqual(wanted);
+  },
+  10 * MINUTES,
+);

@@ -208,12 +208,12 @@ function stackOf(row: Row, model: Model): Traits {
   const megatron = bridge || /ModelZoo|Primus/.test(source);
   const mixture = model.layers.some(({ body }) => body.sublayers.some(({ spec }) => spec.kind === "moe"));
   const eightBit = /FP8|MX/.test(row["precision"] ?? "");
-  const hopper = /^H100/.test(row["device"] ?? "");
+  const hopper = (row["device"] ?? "").startsWith("H100");
   const overlapped =
     /1f1b overlap/.test(notes) ||
     (bridge && hopper && /V3|Qwen3.235B/.test(name)) ||
     (bridge && /V3/.test(name) && eightBit && release >= 26.04);
-  const graphs = hopper || (/^B200/.test(row["device"] ?? "") && release < 26) || !bridge ? 0 : 0.5;
+  const graphs = hopper || ((row["device"] ?? "").startsWith("B200") && release < 26) || !bridge ? 0 : 0.5;
   const replayed =
     /full-iteration/.test(notes) || (bridge && !hopper && eightBit && release >= 26.06) ? 1 : graphs;
   return {

@@ -67,6 +67,24 @@ describe("collectives", () => {
     );
   });
 
+  test("a larger group never exchanges the same bytes faster, and sending once to a block never costs more", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom<CollectiveKind>("allGather", "reduceScatter", "allReduce", "allToAll"),
+        fc.constantFrom(2, 4, 8, 16, 32, 64, 128),
+        fc.double({ min: 1e3, max: 1e10, noNaN: true }),
+        (kind, size, bytes) => {
+          const of = (n: number) => collectiveSeconds(wires(), kind, bytes, { size: n, stride: 1 });
+          expect(of(2 * size)).toBeGreaterThanOrEqual(of(size) * (1 - 1e-12));
+          const once = collectiveSeconds(wires(), "allToAll", bytes, { size, stride: 1 }, () => 0.5);
+          expect(once).toBeLessThanOrEqual(
+            collectiveSeconds(wires(), "allToAll", bytes, { size, stride: 1 }),
+          );
+        },
+      ),
+    );
+  });
+
   test("an all-reduce costs what its two halves cost", () => {
     const span = { size: 16, stride: 1 };
     const halves =

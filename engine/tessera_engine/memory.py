@@ -47,7 +47,13 @@ def check_memory(needed: int, device: torch.device, rank: int) -> None:
     free = here["free"] // sharing
     if needed <= free:
         return
-    facts = {"needed": needed, "free": free, "total": here["total"] // sharing, "device": str(device), "sharing": sharing}
+    facts = {
+        "needed": needed,
+        "free": free,
+        "total": here["total"] // sharing,
+        "device": str(device),
+        "sharing": sharing,
+    }
     short = f"rank {rank} needs {needed} bytes on {device}, {free} are free ({sharing} ranks share it)"
     raise EngineError("ENGINE_MEMORY", short, rank=rank, **facts)
 

@@ -40,6 +40,9 @@ test("plan answers in pictures and in one JSON document", () => {
   for (const part of ["Why", "The puzzle", "Where the step goes", "MFU"]) expect(text.out).toContain(part);
   const json = tessera([...asked, "--json", "--fallback", "1"]);
   const plan = JSON.parse(json.out);
+  expect(plan.memory.classOf).toHaveLength(16);
+  expect(plan.why.some((line: { en: string }) => line.en.includes("fullest stage"))).toBe(true);
+  expect(plan.fallbacks[0].seconds).toBeGreaterThanOrEqual(plan.time.seconds);
   expect(plan.schema).toBe("tessera.plan/v1");
   expect(plan.memory.classes.length).toBeGreaterThan(0);
   const sum = Object.values(plan.time.breakdown as Record<string, number>).reduce((a, b) => a + b, 0);

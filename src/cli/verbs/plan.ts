@@ -17,8 +17,8 @@ import {
   PRECISIONS,
   rejectedRows,
   type RejectedRow,
-  runSearch,
   SCHEDULES,
+  searchAll,
   type SearchResult,
   type Target,
   TARGETS,
@@ -121,7 +121,7 @@ export const plan: Verb = {
             recipe === undefined
               ? planRequest(context.cwd, options)
               : requestOf(context.cwd, recipe, options, typed);
-          const result = runSearch(request);
+          const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
           if (options.export) {
             const text = unwrap(exportPlan(found, options.export));
@@ -180,15 +180,14 @@ const PROGRESS = {
   what: { en: "what a little more would buy: {at} of 6", zh: "多一點資源的效果：{at}／6" },
 } as const;
 
-/** All that a generator gives, with a word before each. */
-function gather<T>(each: Generator<T>, before: (at: number) => void): T[] {
+/** All that a generator gives, with a word after each. */
+function gather<T>(each: Generator<T>, after: (at: number) => void): T[] {
   const list: T[] = [];
-  for (;;) {
-    before(list.length + 1);
-    const next = each.next();
-    if (next.done) return list;
-    list.push(next.value);
+  for (const next of each) {
+    list.push(next);
+    after(list.length);
   }
+  return list;
 }
 
 /** Rejected layouts that hold all of the words. */

@@ -188,10 +188,15 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     sequence,
     microBatch,
     globalBatch,
-    precision: { ...BF16_MIXED, dispatch: "bfloat16" },
+    // Recipes of this source sum and exchange gradients in bf16 (`grad_reduce_in_fp32 = False` in all of them).
+    precision: {
+      ...BF16_MIXED,
+      dispatch: "bfloat16",
+      ...(/Bridge/.test(row["source"] ?? "") ? { gradients: "bfloat16" as const } : {}),
+    },
     optimizer: "adamw",
     mtp:
-      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? ""),
+      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? "") && !/Automodel/.test(row["source"] ?? ""),
   };
   const traits: Traits = { ...stackOf(row, model), compute, expertCompute: compute };
   const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
@@ -232,18 +237,24 @@ function stackOf(row: Row, model: Model): Traits {
   const overlapped =
     /1f1b overlap/.test(notes) ||
     (bridge && hopper && /Qwen3.235B/.test(name)) ||
-    (bridge && (oss || /V3/.test(name)) && eightBit && release >= 26.04);
+    (bridge && (oss || /V3/.test(name)) && eightBit && release >= 26.04) ||
+    (bridge && oss && row["device"] === "GB200" && release >= 26.04) ||
+    (bridge && !hopper && /Qwen3/.test(name) && eightBit && release >= 26.06);
   const eager =
     !bridge || hopper || (row["device"] === "B200" && release < 26) || (oss && row["device"] !== "GB300");
   const graphs = eager ? 0 : 0.5;
+  const whole = bridge && !hopper && eightBit && release >= 26.06 && mixture && !/Kimi/.test(name);
   const replayed =
-    /full-iteration/.test(notes) || (bridge && !hopper && eightBit && release >= 26.06) ? 1 : graphs;
+    /full-iteration/.test(notes) || whole ? 1 : graphs;
   return {
     ...MEGATRON_TRAITS,
     deduplicate: (bridge && !(oss && !eightBit)) || /DeepEP/.test(notes),
+    consecutive: /Automodel/.test(source) && /balanced gate/.test(notes),
     overlapTensor: bridge && !mixture ? 0.8 : 0,
     overlapExpert: overlapped ? 0.8 : 0,
-    fusedCasts: bridge && !hopper && eightBit && release >= 26.06,
+    fusedCasts: whole,
+    fusedBias: whole,
+    stash: whole,
     hostLayerSeconds: megatron && mixture ? HOST_LAYER_SECONDS * (1 - replayed) : 0,
   };
 }
@@ -440,6 +451,15 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
     const result = ({ run, predict, aside }: (typeof cases)[number]): RunResult => {
       const error = predict(factor) / run.seconds - 1;
       const reason = aside ?? reasonFor(run.row, error);
+      if (process.env["DIAG"]) {
+        const cluster = scaled(presetCluster(run.device, Number(run.row["cards"]) * run.dies) as Cluster, factor);
+        const made = caseOf(run) as Exclude<ReturnType<typeof caseOf>, string>;
+        const time = new TimeModel(run.model, cluster, made.training, made.traits);
+        const stages = balancedStages(time, made.layout, stageHomes(cluster, made.layout)) ?? made.layout.stages;
+        const st = time.step({ ...made.layout, stages });
+        const b = Object.entries(st.breakdown).filter(([, v]) => v > 0.01 * st.seconds).map(([k, v]) => `${k} ${(100*v/st.seconds).toFixed(0)}`).join(" ");
+        console.log(`DIAG ${(100*error).toFixed(1).padStart(6)} ${run.device} ${run.row["model"]} ${run.row["precision"]} ${/release [0-9.]+/.exec(run.row["notes"]??"")?.[0]??""} tp${run.row["tp"]} pp${run.row["pp"]} ep${run.row["ep"]} mbs${run.row["mbs"]} gbs${run.row["gbs"]} | ${st.seconds.toFixed(2)} s vs ${run.seconds.toFixed(2)} micros ${st.microBatches} | ${b}`);
+      }
       return { label: run.label, error, reason, asked: askedOf(run), seconds: run.seconds };
     };
     devices.push({

@@ -10,7 +10,8 @@ import type {
 } from "../../model/types.ts";
 import type { Layout, RecomputeRegion } from "../layout.ts";
 import { visitedBlocks } from "./visits.ts";
-import { attentionFlops, indexerFlops } from "./attention.ts";
+import { attentionFlops, headWidths, type HeadWidths, indexerFlops, indexerTargetFlops } from "./attention.ts";
+import { BIAS_BYTES, CLAMP_BYTES } from "./unfused.ts";
 import {
   attentionSeconds,
   gemmSeconds,
@@ -56,9 +57,15 @@ export type LayerContext = {
   readonly imbalance: number;
   /** Dispatch sends a token once to each rank and each block of a link that it visits, not once per expert. */
   readonly deduplicate: boolean;
+  /** Tokens pick experts side by side. */
+  readonly consecutive: boolean;
   readonly tensorOverlap: number;
   /** Experts' inputs and gradients are cast by the kernels that make them. */
   readonly fusedCasts: boolean;
+  /** Biases of experts are added by the kernels that multiply. */
+  readonly fusedBias: boolean;
+  /** What experts keep for backward is copied to pages and back. */
+  readonly stash: boolean;
 };
 
 export type ModuleCost = {
@@ -175,13 +182,19 @@ class CostSum {
     for (let i = 0; i < branches; i++) this.stream("norm", 3 * size, 1, 2 * size, 1);
   }
 
-  /** Every branch reads the streams mixed into one, and adds its output to all of them. */
+  /**
+   * Every branch reads the streams mixed into one, and adds its output to all of them: the streams are read for the mix, and read
+   * and written for the sum (their norm rides on the product that makes the maps, which counts its own reading). Backward goes
+   * through both, the norm writes a gradient as well, and the three gradients of the streams are summed in two passes.
+   */
   hyperConnections(branches: number): void {
     const { hidden, streams, activationBytes: a } = this.#c;
     const one = this.#cutTokens * hidden * a;
     for (let i = 0; i < branches; i++) {
       const bytes = (3 * streams + 2) * one;
-      this.#region("hyperConnection", VECTOR, this.stream("hyperConnection", bytes, 8, 2 * bytes, 14));
+      const sums = 2 * 3 * streams * one;
+      const seconds = this.stream("hyperConnection", bytes, 8, (7 * streams + 3) * one + sums, 16);
+      this.#region("hyperConnection", VECTOR, seconds);
     }
   }
 
@@ -262,18 +275,20 @@ class CostSum {
     const flops = (attentionFlops(spec, c.sequence) * tokens) / tp;
     const sparse = spec.kind !== "linear" && spec.indexer !== null ? true : spec.kind === "compressed";
     const cost = this.#of("attention");
-    const core = attentionSeconds(device, flops, false, sparse);
+    const width = headWidths(spec);
+    const core = attentionSeconds(device, flops, false, sparse, width.head);
     this.#add(cost.forward, ATTENTION, core);
-    this.#add(cost.backward, ATTENTION, attentionSeconds(device, flops, true, sparse));
+    this.#add(cost.backward, ATTENTION, attentionSeconds(device, flops, true, sparse, width.head));
     this.#region("coreAttention", ATTENTION, core);
     const scoring = indexerFlops(spec, c.sequence) * (c.sequenceParallel ? this.#cutTokens : tokens);
     if (scoring > 0) {
       const indexer = this.#of("indexer");
       this.#add(indexer.forward, ATTENTION, attentionSeconds(device, scoring, false, true));
       this.#add(indexer.backward, ATTENTION, attentionSeconds(device, scoring, true, true));
+      const target = (indexerTargetFlops(spec, c.sequence) * tokens) / tp;
+      this.#add(indexer.backward, ATTENTION, attentionSeconds(device, target, false, true));
     }
     // Rotation, head norms, layout changes and what the latent projections normalise.
-    const width = headWidths(spec);
     const bytes = ((width.query + width.keyValue + width.output) / tp + width.latent) * tokens * a;
     this.stream("attention", 2 * bytes, 4, 3 * bytes, 6);
     if (cp > 1) this.#context(spec, width);
@@ -346,6 +361,14 @@ class CostSum {
       1,
     );
     this.#region("moeActivation", VECTOR, activation);
+    if (!c.fusedBias && weights.some(({ use, cut }) => use === "vector" && cut.kind === "expert"))
+      this.#unfusedBias(routed, width, spec, local);
+    if (c.stash) {
+      // Both products keep their inputs in the products' format, and the activation its own as it was written.
+      const kept = routed * (width + spec.expertHidden) * (expertFormat === "bf16" ? a : 1);
+      const stashed = 2 * (kept + (spec.gated ? 2 : 1) * inner);
+      this.stream("experts", stashed, 3, stashed, 3);
+    }
     // Tokens are copied into expert order before and after the exchange, and weighted on the way back. A dispatcher that sends a
     // token once to a rank copies it for its experts only there.
     const moved = routed * spec.expertHidden * a;
@@ -359,11 +382,22 @@ class CostSum {
     this.#exchange(experts, spec, mine * real);
   }
 
+  /** Stacks whose products take no bias clamp and add it expert by expert, in kernels of their own. */
+  #unfusedBias(routed: number, width: number, spec: MoeFeedForward, local: number): void {
+    const into = routed * (spec.gated ? 2 : 1) * width;
+    const clamps = this.stream("experts", into * CLAMP_BYTES.forward, 3, into * CLAMP_BYTES.backward, 3);
+    this.#region("moeActivation", VECTOR, clamps);
+    const out = routed * spec.expertHidden;
+    const kernels = 2 * local;
+    this.stream("experts", out * BIAS_BYTES.forward, kernels + 2, out * BIAS_BYTES.backward, 3 * kernels);
+  }
+
   #exchange(experts: ModuleCost, spec: MoeFeedForward, copies: number): void {
-    const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate } = this.#c;
+    const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate, consecutive } = this.#c;
     if (ep > 1) {
       const span = { size: ep, stride: etp };
-      const kept = (blocks: number) => (deduplicate ? visitedBlocks(spec, blocks) / spec.topK : 1);
+      const kept = (blocks: number) => 
+        deduplicate ? visitedBlocks(spec, blocks, consecutive) / spec.topK : 1;
       const one = (bytes: number) =>
         collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);
       const dispatch = one(dispatchBytes);
@@ -409,46 +443,5 @@ class CostSum {
         sharedExperts: of("sharedExperts"),
       },
     };
-  }
-}
-
-type HeadWidths = { query: number; keyValue: number; output: number; latent: number };
-
-/** Elements per token of queries, keys and values, output, and the low-rank vectors between projections. */
-function headWidths(spec: Attention): HeadWidths {
-  switch (spec.kind) {
-    case "grouped":
-      return {
-        query: spec.heads * spec.headDim,
-        keyValue: spec.keyValueHeads * (spec.headDim + spec.valueDim),
-        output: spec.heads * spec.valueDim,
-        latent: 0,
-      };
-    case "latent": {
-      const key = spec.nopeDim + spec.ropeDim;
-      return {
-        query: spec.heads * key,
-        keyValue: spec.heads * (key + spec.valueDim),
-        output: spec.heads * spec.valueDim,
-        latent: (spec.queryRank ?? 0) + spec.keyValueRank + spec.ropeDim,
-      };
-    }
-    case "compressed":
-      return {
-        query: spec.heads * spec.headDim,
-        keyValue: 2 * spec.headDim,
-        output: spec.heads * spec.headDim,
-        latent:
-          spec.queryRank + spec.outputGroups * spec.outputRank + (spec.ratio > 0 ? 4 * spec.headDim : 0),
-      };
-    case "linear":
-      return {
-        query: spec.keyHeads * spec.keyDim,
-        keyValue: spec.keyHeads * spec.keyDim + spec.valueHeads * spec.valueDim,
-        output: spec.valueHeads * spec.valueDim,
-        latent: 0,
-      };
-    default:
-      return spec satisfies never;
   }
 }

@@ -58,8 +58,11 @@ export class StageModel {
       gradientBytes: BYTES[precision.gradients],
       imbalance: layout.ep > 1 ? traits.imbalance : 1,
       deduplicate: traits.deduplicate,
+      consecutive: traits.consecutive,
       tensorOverlap: traits.overlapTensor,
       fusedCasts: traits.fusedCasts,
+      fusedBias: traits.fusedBias,
+      stash: traits.stash,
     };
   }
 

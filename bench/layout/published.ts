@@ -172,7 +172,8 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     vpp,
     tp,
     cp,
-    ep: n("ep", 1),
+    // Rows that name an expert dispatcher but print no ep: configs beside them spread the experts over a node.
+    ep: n("ep", /Automodel.*/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1),
     etp: n("etp", 1),
     dpShard: data,
     sequenceParallel: tp > 1,

@@ -197,7 +197,7 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     },
     optimizer: "adamw",
     mtp:
-      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? "") && !/Automodel/.test(row["source"] ?? ""),
+      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? "") && !withoutMtp(row),
   };
   const traits: Traits = { ...stackOf(row, model), compute, expertCompute: compute };
   const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
@@ -206,9 +206,16 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     : { layout, training, traits };
 }
 
+/** Configs beside these tables add no MTP module to DeepSeek-V3 and V3.2, though the published model has one. */
+const withoutMtp = (row: Row): boolean =>
+  /Automodel/.test(row["source"] ?? "") ||
+  (/torchtitan-npu/.test(row["source"] ?? "") && /V3/.test(row["model"] ?? ""));
+
 /** Recomputation of rows that leave it open, from the recipes published beside them. */
 function recipeRecompute(row: Row): string {
   const [name, device, precision] = [row["model"] ?? "", row["device"] ?? "", row["precision"] ?? ""];
+  // Its train_configs set `mode = "full"` for every model of its table.
+  if (/torchtitan-npu/.test(row["source"] ?? "")) return "full";
   if (!/Bridge/.test(row["source"] ?? "")) return "";
   if (/GPT.?OSS/i.test(name)) return device === "GB300" ? "" : "selective: layernorm+moe_act";
   if (/V3/.test(name) && device !== "GB300")

@@ -16,6 +16,8 @@ export function attentionFlops(spec: Attention, sequence: number): number {
       return 2 * spec.heads * blocks * (spec.headDim + spec.valueDim);
     }
     case "latent":
+      // Keys picked one by one are gathered as latents, which all heads share, and are not projected up (DeepSeek-V3.2's report).
+      if (spec.indexer) return 2 * spec.heads * keys * (2 * spec.keyValueRank + spec.ropeDim);
       return 2 * spec.heads * keys * (spec.nopeDim + spec.ropeDim + spec.valueDim);
     case "compressed":
       return 2 * spec.heads * keys * 2 * spec.headDim;
@@ -45,7 +47,7 @@ export function indexerFlops(spec: Attention, sequence: number): number {
 export function indexerTargetFlops(spec: Attention, sequence: number): number {
   if (spec.kind === "linear" || !spec.indexer?.owned) return 0;
   const picked = meanVisible(sequence, spec.indexer.topK, spec.indexer.ratio);
-  const width = spec.kind === "latent" ? spec.nopeDim + spec.ropeDim : spec.headDim;
+  const width = spec.kind === "latent" ? spec.keyValueRank + spec.ropeDim : spec.headDim;
   return 2 * spec.heads * width * picked;
 }
 
@@ -70,12 +72,23 @@ export function headWidths(spec: Attention): HeadWidths {
         head: (spec.headDim + spec.valueDim) / 2,
       };
     case "latent": {
+      const latent = (spec.queryRank ?? 0) + spec.keyValueRank + spec.ropeDim;
+      if (spec.indexer) {
+        const [score, value] = [spec.keyValueRank + spec.ropeDim, spec.keyValueRank];
+        return {
+          query: spec.heads * score,
+          keyValue: score,
+          output: spec.heads * value,
+          latent,
+          head: (score + value) / 2,
+        };
+      }
       const key = spec.nopeDim + spec.ropeDim;
       return {
         query: spec.heads * key,
         keyValue: spec.heads * (key + spec.valueDim),
         output: spec.heads * spec.valueDim,
-        latent: (spec.queryRank ?? 0) + spec.keyValueRank + spec.ropeDim,
+        latent,
         head: (key + spec.valueDim) / 2,
       };
     }

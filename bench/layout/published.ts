@@ -173,7 +173,10 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     tp,
     cp,
     // Rows that name an expert dispatcher but print no ep: configs beside them spread the experts over a node.
-    ep: n("ep", /Automodel.*/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1),
+    ep: n(
+      "ep",
+      /Automodel.*/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1,
+    ),
     etp: n("etp", 1),
     dpShard: data,
     sequenceParallel: tp > 1,
@@ -197,7 +200,10 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     },
     optimizer: "adamw",
     mtp:
-      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? "") && !withoutMtp(row),
+      model.mtp.length > 0 &&
+      !/w\/o MTP/.test(row["model"] ?? "") &&
+      /DeepSeek|GLM/.test(row["model"] ?? "") &&
+      !withoutMtp(row),
   };
   const traits: Traits = { ...stackOf(row, model), compute, expertCompute: compute };
   const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
@@ -252,8 +258,7 @@ function stackOf(row: Row, model: Model): Traits {
     !bridge || hopper || (row["device"] === "B200" && release < 26) || (oss && row["device"] !== "GB300");
   const graphs = eager ? 0 : 0.5;
   const whole = bridge && !hopper && eightBit && release >= 26.06 && mixture && !/Kimi/.test(name);
-  const replayed =
-    /full-iteration/.test(notes) || whole ? 1 : graphs;
+  const replayed = /full-iteration/.test(notes) || whole ? 1 : graphs;
   return {
     ...MEGATRON_TRAITS,
     deduplicate: (bridge && !(oss && !eightBit)) || /DeepEP/.test(notes),
@@ -346,6 +351,8 @@ export type DeviceResult = {
   readonly factor: number;
   readonly runs: readonly RunResult[];
   readonly aside: readonly RunResult[];
+  /** Errors of every run under an anchor of another model family; none where a device has one family. */
+  readonly unseen: readonly number[];
 };
 
 /** Precision as the roofline sees it: granularities of scales are one format. */
@@ -448,17 +455,27 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
     });
     const scored = cases.filter((c) => !c.aside);
     if (scored.length === 0) continue;
-    // A run that waits for its host says little of the device.
-    const telling = scored.filter((c) => c.bound < 0.1);
-    const byRatio = (telling.length > 0 ? telling : scored).toSorted((a, b) => a.ratio - b.ratio);
-    const anchor = byRatio[byRatio.length >> 1] as (typeof cases)[number];
-    let [low, high] = [0.05, 20];
-    for (let i = 0; i < 40; i++) {
-      const middle = Math.sqrt(low * high);
-      if (anchor.predict(middle) > anchor.run.seconds) low = middle;
-      else high = middle;
-    }
-    const factor = Math.sqrt(low * high);
+    type Case = (typeof cases)[number];
+    const anchorOf = (among: readonly Case[]): { anchor: Case; factor: number } => {
+      // A run that waits for its host says little of the device.
+      const telling = among.filter((c) => c.bound < 0.1);
+      const byRatio = (telling.length > 0 ? telling : among).toSorted((a, b) => a.ratio - b.ratio);
+      const anchor = byRatio[byRatio.length >> 1] as Case;
+      let [low, high] = [0.05, 20];
+      for (let i = 0; i < 40; i++) {
+        const middle = Math.sqrt(low * high);
+        if (anchor.predict(middle) > anchor.run.seconds) low = middle;
+        else high = middle;
+      }
+      return { anchor, factor: Math.sqrt(low * high) };
+    };
+    const { anchor, factor } = anchorOf(scored);
+    const unseen = [...Map.groupBy(scored, ({ run }) => run.model.modelType)].flatMap(([family, own]) => {
+      const others = scored.filter(({ run }) => run.model.modelType !== family);
+      if (others.length === 0) return [];
+      const foreign = anchorOf(others).factor;
+      return own.map((c) => c.predict(foreign) / c.run.seconds - 1);
+    });
     const result = ({ run, predict, aside }: (typeof cases)[number]): RunResult => {
       const error = predict(factor) / run.seconds - 1;
       const reason = aside ?? reasonFor(run.row, error);
@@ -470,6 +487,7 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
       factor,
       runs: scored.filter((c) => c !== anchor).map(result),
       aside: cases.filter((c) => c.aside).map(result),
+      unseen,
     });
   }
   return { devices, skipped };

@@ -10,7 +10,13 @@ import type {
 } from "../../model/types.ts";
 import type { Layout, RecomputeRegion } from "../layout.ts";
 import { visitedBlocks } from "./visits.ts";
-import { attentionFlops, headWidths, type HeadWidths, indexerFlops, indexerTargetFlops } from "./attention.ts";
+import {
+  attentionFlops,
+  headWidths,
+  type HeadWidths,
+  indexerFlops,
+  indexerTargetFlops,
+} from "./attention.ts";
 import { BIAS_BYTES, CLAMP_BYTES } from "./unfused.ts";
 import {
   attentionSeconds,
@@ -393,10 +399,19 @@ class CostSum {
   }
 
   #exchange(experts: ModuleCost, spec: MoeFeedForward, copies: number): void {
-    const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate, consecutive } = this.#c;
+    const {
+      ep,
+      etp,
+      wires,
+      dispatchBytes,
+      activationBytes: a,
+      imbalance,
+      deduplicate,
+      consecutive,
+    } = this.#c;
     if (ep > 1) {
       const span = { size: ep, stride: etp };
-      const kept = (blocks: number) => 
+      const kept = (blocks: number) =>
         deduplicate ? visitedBlocks(spec, blocks, consecutive) / spec.topK : 1;
       const one = (bytes: number) =>
         collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);

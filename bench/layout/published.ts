@@ -175,7 +175,7 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     // Rows that name an expert dispatcher but print no ep: configs beside them spread the experts over a node.
     ep: n(
       "ep",
-      /Automodel.*/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1,
+      /Automodel/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1,
     ),
     etp: n("etp", 1),
     dpShard: data,
@@ -233,9 +233,12 @@ function recipeRecompute(row: Row): string {
 
 /**
  * What a row's source says of its stack, in the row or in the recipes published beside it (Megatron-Bridge
- * `scripts/performance/configs`): tensor-parallel exchange of dense models overlapped; expert exchange overlapped for DeepSeek-V3
- * in 8 bits from 26.04 on and for Qwen3-235B on H100; launches of a mixture's layers replayed in part by graphs on
- * Blackwell (but for gpt-oss, which also uses the plain all-to-all in 16 bits), and whole from 26.06 on in 8 bits, where the experts' products also cast their own inputs.
+ * `scripts/performance/configs` and `perf_recipes`): tensor-parallel exchange of dense models overlapped; expert exchange overlapped
+ * for DeepSeek-V3 in 8 bits from 26.04 on, for Qwen3 in 8 bits from 26.06 on and the 235B on H100, and for gpt-oss on GB200; launches
+ * of a mixture's layers replayed in part by graphs on Blackwell (but for gpt-oss, which also uses the plain all-to-all in 16 bits).
+ * Recipes in 8 bits from 26.06 on, but for Kimi-K2, replay whole steps: they keep what experts save in pages, and their experts'
+ * fused products cast inputs and add biases. Their attention in 8 bits is counted as 16: exponentials bound it on Blackwell
+ * (FlashAttention-4). Automodel's balanced gate deals tokens to experts side by side (`FakeBalancedGate`).
  */
 function stackOf(row: Row, model: Model): Traits {
   const [source, notes, name] = [row["source"] ?? "", row["notes"] ?? "", row["model"] ?? ""];
@@ -441,12 +444,18 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
         skip(typeof made === "string" ? made : "on part of a node");
         return [];
       }
+      // Local batches that are accumulated fill and drain the pipeline each; gradients and optimizer come once.
+      const passes =
+        made.layout.pp > 1 ? Number(/grad-accum (\d+)/.exec(run.row["notes"] ?? "")?.[1] ?? 1) : 1;
+      const local: Training = { ...made.training, globalBatch: made.training.globalBatch / passes };
       const stepAt = (factor: number) => {
         const cluster = scaled(base, factor);
-        const time = new TimeModel(run.model, cluster, made.training, made.traits);
+        const time = new TimeModel(run.model, cluster, local, made.traits);
         const stages =
           balancedStages(time, made.layout, stageHomes(cluster, made.layout)) ?? made.layout.stages;
-        return time.step({ ...made.layout, stages });
+        const { seconds, breakdown } = time.step({ ...made.layout, stages });
+        const once = breakdown.data + breakdown.optimizer;
+        return { seconds: passes * seconds - (passes - 1) * once, breakdown };
       };
       const predict = (factor: number) => stepAt(factor).seconds;
       const { seconds, breakdown } = stepAt(1);

@@ -26,7 +26,9 @@ const commands = (page: string): { words: string[]; launcher: boolean }[] =>
     .map((line) => line.replace(/\s+#.*$/, "").trim())
     .flatMap((line) => {
       const [, start, words] = /^(tessera|node bin\/tessera\.mjs) (.+)$/.exec(line) ?? [];
-      return words === undefined ? [] : [{ words: words.split(/\s+/), launcher: start !== "tessera" }];
+      if (words === undefined) return [];
+      const split = words.match(/"[^"]*"|\S+/g) ?? [];
+      return [{ words: split.map((word) => word.replaceAll('"', "")), launcher: start !== "tessera" }];
     });
 
 /** Takes minutes, or stays until it is ended: only parsed here; the tests of the verb run it. */
@@ -57,8 +59,14 @@ beforeAll(() => {
   const write = (name: string, text: string) => writeFileSync(join(folder, name), text);
   write("config.json", JSON.stringify(MIXTURE));
   write("mycluster.yaml", blocks("docs/en/planner.md", "yaml")[0] as string);
-  const sample = JSON.parse(blocks("docs/en/planner.md", "json")[0] as string) as object;
-  write("cases.json", JSON.stringify({ cases: [{ ...sample, model: "config.json", cluster: "b200:8" }] }));
+  const { cases } = JSON.parse(blocks("docs/en/planner.md", "json")[0] as string) as {
+    cases: { model: unknown }[];
+  };
+  // The page runs its example in the checkout; here the path of the model must say so.
+  const sample = cases.map((one) =>
+    typeof one.model === "string" ? { ...one, model: join(ROOT, one.model) } : one,
+  );
+  write("cases.json", JSON.stringify({ cases: sample }));
   const loads = (experts: number, layer: number) =>
     Array.from({ length: experts }, (_, i) => Math.round(1e6 / (i + 3 + layer)));
   const layers = { "3": loads(384, 0), "4": loads(384, 1) };

@@ -49,6 +49,33 @@ test("plan answers in pictures and in one JSON document", () => {
   expect(sum).toBeCloseTo(plan.time.seconds, 9);
 });
 
+test("a recipe is planned for this machine, or for the cluster that is named", () => {
+  const recipe = join(ROOT, "examples/operations-research/recipe.yaml");
+  const here = JSON.parse(tessera(["plan", recipe, "--json"]).out);
+  expect(here.layout).toMatchObject({ pp: 2, ep: 2, dpShard: 2, zero: 3 });
+  expect(here.training).toMatchObject({ sequence: 256, globalBatch: 16 });
+  const there = JSON.parse(tessera(["plan", recipe, "--cluster", "cpu:4", "--batch", "32", "--json"]).out);
+  expect(there.training.globalBatch).toBe(32);
+  // More devices than the recipe's layout names go to data parallelism.
+  const eight = JSON.parse(tessera(["plan", recipe, "--cluster", "cpu:8", "--json"]).out);
+  expect(eight.layout).toMatchObject({ pp: 2, ep: 2, dpShard: 4 });
+  const faulty = join(folder, "faulty.yaml");
+  writeFileSync(faulty, "name: x\nmodle: y\n");
+  const refused = tessera(["plan", faulty, "--json"]);
+  expect(refused.code).toBe(2);
+  expect(JSON.parse(refused.out).place).toMatchObject({ file: faulty, line: 2 });
+});
+
+test("a well-known model needs no file", () => {
+  const plan = JSON.parse(
+    tessera(["plan", "--model", "qwen3-30b-a3b", "--cluster", "h100:16", "--json"]).out,
+  );
+  expect(plan.time.seconds).toBeGreaterThan(0);
+  const unknown = tessera(["plan", "--model", "qwen3-30b", "--cluster", "h100:16"]);
+  expect(unknown.code).toBe(2);
+  expect(unknown.err).toContain("Qwen3-30B-A3B");
+});
+
 test("an export goes to standard output alone", () => {
   const run = tessera([
     "plan",

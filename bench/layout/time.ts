@@ -43,6 +43,16 @@ console.log(
   `goal: other rows mean 3 %, worst 8 %, bias within 1 %; best peer on all rows 5.62 % / 13.54 %, bias -5.6 %`,
 );
 
+const a100 = presetCluster("a100-pcie", 8);
+if (!a100) throw new Error("no A100 preset");
+const crossed = simumaxCases()
+  .filter((c) => c.set.startsWith("A100"))
+  .map((c) => estimate(c, a100).seconds / c.seconds);
+const middle = crossed.toSorted((a, b) => a - b)[crossed.length >> 1] as number;
+console.log("\nA100 PCIe, one node: nothing fitted, preset as it stands");
+console.log(`  as it stands            ${stats(crossed.map((ratio) => ratio - 1))}`);
+console.log(`  over its middle ratio   ${stats(crossed.map((ratio) => ratio / middle - 1))}`);
+
 const { devices, skipped } = publishedRuns();
 const all: RunResult[] = [];
 const aside: RunResult[] = [];

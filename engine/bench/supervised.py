@@ -1,9 +1,9 @@
-"""What saves, telemetry and a killed rank cost a supervised run of four ranks (PP2 x EP2) of a tiny DeepSeek-V4.
+"""What saves and a killed rank cost a supervised run of four ranks (PP2 x EP2) of a tiny DeepSeek-V4.
 
     python bench/supervised.py [steps]
 
-Prints the stall of a save against the median step, the step time with telemetry on and off, and the time from a kill -9
-to the first new step of the restarted ranks (forked from the zygote; the agent's own time is not in it).
+Prints the stall of a save against the median step, and the time from a kill -9 to the first new step of the restarted
+ranks (forked from the zygote; the agent's own time is not in it). `telemetry.py` measures what telemetry costs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def step_seconds(attempt: Attempt) -> list[float]:
 
 
 def main() -> None:
-    """Runs the three measurements in a temporary folder."""
+    """Runs both measurements in a temporary folder."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as name:
         folder = Path(name)
@@ -47,19 +47,6 @@ def main() -> None:
         write = statistics.median(m["seconds"] for m in saves[1:])
         print(f"save: stall {stall * 1e3:.1f} ms = {stall / step:.1%} of a step of {step * 1e3:.0f} ms;", end=" ")
         print(f"written and published in {write * 1e3:.0f} ms, {saves[-1]['bytes'] / 1e6:.1f} MB, {len(saves)} saves")
-
-        wall: dict[bool, list[float]] = {}
-        for on in (True, False, True, False):
-            where = folder / f"telemetry-{on}-{len(wall)}"
-            changes = {"steps": steps, "checkpoint": {"dir": None}, "telemetry": {"enabled": on}}
-            attempt = Attempt(zygote, where, write_spec(where, model, **changes), 4)
-            attempt.wait(3000)
-            begun = next(m["t"] for m in attempt.of("phase", 0) if m["name"] == "train")
-            wall.setdefault(on, []).append((attempt.of("done", 0)[0]["t"] - begun) / steps)
-        on_step, off_step = min(wall[True]), min(wall[False])
-        print(
-            f"telemetry: {on_step * 1e3:.1f} ms a step on, {off_step * 1e3:.1f} ms off: {on_step / off_step - 1:+.2%}"
-        )
 
         times: list[float] = []
         killed = 0.0

@@ -128,7 +128,7 @@ def attention(module: Any, x: torch.Tensor, context: dict[str, Any], weight: flo
     q = fused.rotate(fused.norm(module.q_b_norm, q, module.scaling), cos, sin)
     k = fused.rotate(fused.norm(module.kv_norm, module.kv_proj(x)), cos, sin)
     scores, seen = None, torch.zeros((s, 0), dtype=torch.bool, device=x.device)
-    entries = k[:, :0]
+    entries = k.new_empty((b, 0, module.head_dim))
     if compressor is not None:
         indexer = getattr(compressor, "indexer", None)
         entries = compress(compressor, x, overlap=indexer is not None)

@@ -56,8 +56,7 @@ def kernel(p: Point, device: torch.device) -> Run:
         if not back:
             return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        seed = torch.ones_like(out)
-        return lambda: torch.autograd.grad(out, (q, k, v), seed, retain_graph=True)
+        return lambda: torch.autograd.grad(out, (q, k, v), torch.ones_like(out), retain_graph=True)
     if p["op"] == "copy":
         # A host buffer that the device can read by itself, where there is such a device.
         host = torch.empty(p["elements"], dtype=dtype, pin_memory=device.type != "cpu")
@@ -86,17 +85,16 @@ def collective(p: Point, device: torch.device) -> Run:
     """One collective of `elements` float32 (whole tensor; allToAll and message: what a rank sends)."""
     group, n, count = group_of(p["size"], p["stride"]), p["size"], p["elements"]
     whole, part = torch.ones(count, device=device), torch.ones(count // n, device=device)
-    if p["op"] == "allGather":
-        return lambda: all_gather(whole, part, group)
-    if p["op"] == "reduceScatter":
-        return lambda: OrderedReduceScatter()(part, whole, group, None)
-    if p["op"] == "allReduce":
-        return lambda: ordered_all_reduce(group)(whole)
-    if p["op"] == "broadcast":
-        return lambda: dist.broadcast(whole, group=group, group_src=0)
-    if p["op"] == "allToAll":
-        other = torch.empty_like(whole)
-        return lambda: dist.all_to_all_single(other, whole, group=group)
+    other = torch.empty_like(whole)
+    ways: dict[str, Run] = {
+        "allGather": lambda: all_gather(whole, part, group),
+        "reduceScatter": lambda: OrderedReduceScatter()(part, whole, group, None),
+        "allReduce": lambda: ordered_all_reduce(group)(whole),
+        "allToAll": lambda: dist.all_to_all_single(other, whole, group=group),
+        "broadcast": lambda: dist.broadcast(whole, group=group, group_src=0),
+    }
+    if p["op"] in ways:
+        return ways[p["op"]]
     # There and back between the ends of the group, which is two messages.
     ends = [dist.get_global_rank(group, i) for i in (0, n - 1)]
     if dist.get_rank() not in ends:

@@ -11,13 +11,14 @@ The last stage returns the loss itself, so logits never leave the stage and are 
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from tessera_engine import attention, dispatch, losses
+from tessera_engine import attention, dispatch, fused, losses
 from tessera_engine.errors import EngineError
 from tessera_engine.spec import Spec, slots_of
 from tessera_engine.trace import Trace
@@ -168,6 +169,9 @@ class Family:
         """One stage with its objectives and recomputation in place, still on the meta device."""
         with torch.device("meta"):
             stage = Stage(self, model, layers, first, last)
+        for module in stage.modules():
+            if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+                module.forward = partial(fused.norm, module)
         for block in stage.blocks().values():
             self.prepare(block)
             if self.spec.layout.recompute == "full":

@@ -32,12 +32,12 @@ class Norm(torch.autograd.Function):
         x, weight, rate = ctx.saved_tensors
         d, full = x.shape[-1], x.float()
         grad = grad.float() if ctx.scale == 1 else grad.float() * ctx.scale
-        product, toward = (grad * full).view(-1, d), None
+        product, toward = (grad * full).reshape(-1, d), None
         if weight is None:
             inner = product.sum(-1)
         else:
-            toward, inner = (rate.view(1, -1) @ product).view(-1).to(weight.dtype), product @ weight.float()
-        pull = inner.view(rate.shape) * rate.pow(3) / -d
+            toward, inner = (rate.reshape(1, -1) @ product).view(-1).to(weight.dtype), product @ weight.float()
+        pull = inner.reshape(rate.shape) * rate.pow(3) / -d
         back = grad * rate if weight is None else (grad * weight).mul_(rate)
         return back.addcmul_(full, pull).to(x.dtype), toward, None, None
 
@@ -54,6 +54,7 @@ class Rotate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """x [..., d]; cos, sin [..., pairs] that broadcast against x, 2 * pairs <= d."""
+        cos, sin = cos.float(), sin.float()
         ctx.save_for_backward(cos, sin)
         return _rotate(x, cos, sin)
 
@@ -67,9 +68,9 @@ class Rotate(torch.autograd.Function):
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     out = x.clone(memory_format=torch.contiguous_format)
     pairs = 2 * cos.shape[-1]
-    even, odd = x[..., -pairs::2], x[..., 1 - pairs :: 2]
-    torch.mul(even, cos, out=out[..., -pairs::2]).addcmul_(odd, sin, value=-1)
-    torch.mul(odd, cos, out=out[..., 1 - pairs :: 2]).addcmul_(even, sin)
+    even, odd = x[..., -pairs::2].float(), x[..., 1 - pairs :: 2].float()
+    out[..., -pairs::2] = torch.addcmul(even * cos, odd, sin, value=-1)
+    out[..., 1 - pairs :: 2] = torch.addcmul(odd * cos, even, sin)
     return out
 
 
@@ -109,7 +110,7 @@ def _overlap(x: torch.Tensor, empty: float) -> torch.Tensor:
     b, windows, r, c = x.shape
     out = x.new_empty((b, windows, 2 * r, c // 2))
     out[:, :, r:], out[:, 1:, :r] = x[..., c // 2 :], x[:, :-1, :, : c // 2]
-    out[:, 0, :r] = empty
+    out[:, :1, :r] = empty
     return out
 
 
@@ -118,7 +119,7 @@ def _fold(x: torch.Tensor) -> torch.Tensor:
     b, windows, r, d = x.shape
     out = x.new_empty((b, windows, r // 2, 2 * d))
     out[..., d:], out[:, :-1, :, :d] = x[:, :, r // 2 :], x[:, 1:, : r // 2]
-    out[:, -1, :, :d] = 0
+    out[:, -1:, :, :d] = 0
     return out
 
 

@@ -189,17 +189,22 @@ class Attempt:
         return "\n".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.folder.glob("rank-*.log")))
 
 
+def write_rows(path: Path, rows: int, length: int) -> None:
+    """Packed rows with loss on the last three quarters."""
+    draw = torch.Generator().manual_seed(7)
+    ids = torch.randint(0, 90, (rows, length), generator=draw, dtype=torch.int32)
+    ids = (ids * 7 + ids.roll(1, 1)) % 90
+    labels = ids.clone()
+    labels[:, : length // 4] = -100
+    save_file({"input_ids": ids, "labels": labels}, str(path))
+
+
 def write_spec(folder: Path, base: Path, /, **changes: Any) -> Path:
     """worker.json for a tiny run on packed random rows; `changes` replace or extend sections."""
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "train.safetensors"
     if not data.exists():
-        draw = torch.Generator().manual_seed(7)
-        ids = torch.randint(0, 90, (40, 32), generator=draw, dtype=torch.int32)
-        ids = (ids * 7 + ids.roll(1, 1)) % 90
-        labels = ids.clone()
-        labels[:, :8] = -100
-        save_file({"input_ids": ids, "labels": labels}, str(data))
+        write_rows(data, 40, 32)
     document: dict[str, Any] = {
         "v": 1,
         "run": "test",

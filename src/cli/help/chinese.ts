@@ -18,7 +18,10 @@ export const CHINESE: Readonly<Record<string, string>> = {
     "tessera calibrate 的量測結果；未給 --cluster 時即規劃該機器",
   // setup, plan, estimate
   "with the tools for tests and checks": "連同測試與檢查的工具",
-  "config.json, or the folder that holds it": "config.json，或含有它的資料夾",
+  "recipe.yaml: plan what it asks for, on this machine unless --cluster says where":
+    "recipe.yaml：規劃它所要求的；除非以 --cluster 指定，否則為本機",
+  "config.json, the folder that holds it, or a well-known model's name":
+    "config.json、含有它的資料夾，或知名模型的名稱",
   "for example h100:64, 910c:512, or a YAML file": "例如 h100:64、910c:512，或一個 YAML 檔案",
   "tokens of a sequence": "每條序列的詞元數",
   "global batch in sequences": "全域批次的序列數",

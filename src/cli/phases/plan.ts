@@ -1,78 +1,10 @@
-import { readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
 import { formatBytes, unwrap } from "../../base/index.ts";
 import { writeFileAtomic } from "../../base/node.ts";
-import { type Cluster, presetCluster } from "../../cluster/index.ts";
-import {
-  type Constraints,
-  FLOAT32,
-  type Layout,
-  plan as makePlan,
-  type Plan,
-  type Precision,
-  predictMemory,
-  stageHomes,
-  type Training,
-} from "../../layout/index.ts";
-import { type Model, parseModel } from "../../model/index.ts";
-import { machineMemory } from "../memory.ts";
-import {
-  evenStages,
-  paths,
-  type Phase,
-  type PhaseContext,
-  type Recipe,
-  type WorkerLayout,
-  worldOfLayout,
-} from "../../run/index.ts";
-
-/** Ranks that share this machine when the recipe leaves the number open: two a core keep the pipeline busy. */
-const RANKS_PER_CORE = 2;
-
-/** This machine as a cluster of CPU processes that share its memory. */
-function thisMachine(world: number): Cluster {
-  const preset = presetCluster("cpu", world);
-  const group = preset?.groups[0];
-  if (!preset || !group) throw new Error(`no cpu preset for ${world} ranks`);
-  // What is free now, not what is built in: a plan that does not fit is refused before a rank starts.
-  const { free } = machineMemory();
-  const device = { ...group.device, memoryBytes: Math.floor(free / world) };
-  return { ...preset, groups: [{ ...group, device, hostMemoryBytes: free }] };
-}
-
-function trainingOf(recipe: Recipe, mtp: boolean): Training {
-  const wide = recipe.precision.param === "float32";
-  const precision: Precision = wide
-    ? FLOAT32
-    : { ...FLOAT32, weights: "bfloat16", master: "float32", activations: "bfloat16", dispatch: "bfloat16" };
-  return {
-    sequence: recipe.batch.sequenceLength,
-    microBatch: recipe.batch.microBatch,
-    globalBatch: recipe.batch.globalBatch,
-    precision,
-    optimizer: "adamw",
-    mtp,
-  };
-}
-
-/** An explicit layout narrows the search to itself, so the same planner accounts for it and explains it. */
-function constraintsOf(asked: Recipe["layout"], microBatch: number, spareSlots: number): Constraints {
-  if (asked === "auto") return { engine: "tessera", microBatch: [microBatch], spareSlots };
-  return {
-    engine: "tessera",
-    ...(asked.slotsPerRank === null ? { spareSlots } : { slotsPerRank: asked.slotsPerRank }),
-    pp: [asked.pp],
-    vpp: [asked.vpp],
-    tp: [asked.tp],
-    cp: [asked.cp],
-    ep: [asked.ep],
-    dpReplicate: [asked.dpReplicate],
-    schedules: [asked.schedule],
-    recompute: [{ kind: asked.recompute }],
-    microBatch: [microBatch],
-  };
-}
+import type { Cluster } from "../../cluster/index.ts";
+import { type Layout, plan as makePlan, type Plan, predictMemory, stageHomes } from "../../layout/index.ts";
+import type { Model } from "../../model/index.ts";
+import { paths, type Phase, type PhaseContext, type Recipe, type WorkerLayout } from "../../run/index.ts";
+import { recipeRequest } from "../planner/recipe.ts";
 
 const workerLayout = (layout: Layout, asked: Recipe["layout"]): WorkerLayout => ({
   pp: layout.pp,
@@ -96,37 +28,18 @@ function planRecipe({ recipe, recipeFolder }: Pick<PhaseContext, "recipe" | "rec
   model: Model;
   cluster: Cluster;
 } {
-  const file = join(resolve(recipeFolder, recipe.model.base), "config.json");
-  const model = unwrap(parseModel(readFileSync(file, "utf8"), { file, name: recipe.name }));
-  const asked = recipe.layout;
-  const world =
-    asked === "auto"
-      ? availableParallelism() * RANKS_PER_CORE
-      : worldOfLayout({ ...asked, stages: evenStages(1, 1) });
-  const request = {
-    model,
-    cluster: thisMachine(world),
-    training: trainingOf(recipe, model.mtp.length > 0),
-    world,
-  };
-  const plan = unwrap(
-    makePlan({
-      ...request,
-      constraints: constraintsOf(asked, recipe.batch.microBatch, recipe.moe.spareSlots),
-    }),
-  );
+  const request = recipeRequest(recipe, recipeFolder);
+  const plan = unwrap(makePlan(request));
+  // The same machine, whatever else has taken memory in the meantime.
   const free =
-    asked === "auto"
+    recipe.layout === "auto"
       ? null
-      : makePlan({
-          ...request,
-          constraints: constraintsOf("auto", recipe.batch.microBatch, recipe.moe.spareSlots),
-        });
+      : makePlan(recipeRequest(recipe, recipeFolder, { cluster: request.cluster, free: true }));
   return {
     plan,
-    layout: workerLayout(plan.layout, asked),
+    layout: workerLayout(plan.layout, recipe.layout),
     others: free?.ok ? free.value : null,
-    model,
+    model: request.model,
     cluster: request.cluster,
   };
 }

@@ -1,5 +1,6 @@
 /**
- * Tensors that transformers' eager modules keep for backward, operation by operation, as our engine runs them.
+ * Tensors that the modules of our engine keep for backward, operation by operation: transformers' eager ones, and our own
+ * DeepSeek-V4 layer (`engine/tessera_engine/attention.py`, `hyper.py`, `fused.py`).
  *
  * Written from the modules' code (transformers 5.23: deepseek_v3, deepseek_v4, qwen3_moe and their kin) and checked with
  * autograd's saved-tensor hooks on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a
@@ -49,6 +50,9 @@ function latent(spec: LatentAttention, s: Scope): number {
   return query + keys + a * spec.heads * (2 * queryKey + 2 * spec.valueDim) + scores;
 }
 
+/** The norm that our DeepSeek-V4 layers use: its input and the reciprocal root. */
+const leanNorm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
+
 function compressed(spec: CompressedAttention, s: Scope): number {
   const n = s.tokens;
   const a = s.activation * n;
@@ -59,36 +63,35 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   const banded = s.sequence % spec.window === 0 && s.sequence > 2 * spec.window;
   const seen = (banded ? 2 * spec.window : s.sequence) + pools + 1;
   const blocks = banded ? s.sequence / spec.window : 1;
-  const query = norm(s, n, spec.queryRank) + a * spec.queryRank;
-  // Queries before their weightless norm, and scaled for the product.
-  const heavy = n * heads * (4 * dim + 4) + a * heads * dim;
-  const keyValue = norm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
-  const angles = 3 * rotary(s.sequence, spec.ropeDim);
+  const query = leanNorm(s, n, spec.queryRank) + a * spec.queryRank;
+  // Queries before their norm, and as they meet the keys.
+  const heavy = leanNorm(s, n * heads, dim) + a * heads * dim;
+  const keyValue = leanNorm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
+  // Sines of the way back; those of the way there belong to the stage.
+  const angles = rotary(s.sequence, spec.ropeDim) / 4;
   const scores = s.activation * heads * n * seen;
   const output = a * heads * dim + a * spec.outputGroups * spec.outputRank;
   let pooled = 0;
   if (ratio > 0) pooled += compressor(s, pools, ratio * (indexer ? 2 : 1), dim, spec.ropeDim);
   if (indexer) {
-    pooled +=
-      compressor(s, pools, 2 * ratio, indexer.headDim, spec.ropeDim) + rotary(s.sequence, spec.ropeDim);
-    pooled += indexing(s, pools, indexer.heads, indexer.headDim, indexer.topK);
+    pooled += compressor(s, pools, 2 * ratio, indexer.headDim, spec.ropeDim);
+    pooled += indexing(s, pools, indexer.heads, indexer.headDim);
   }
   return query + heavy + keyValue + angles + scores + output + pooled;
 }
 
-/** Weighted sums over windows of `width` tokens: values and weights, then norm and angles of the pooled entries. */
+/** Weighted sums over windows of `width` tokens: values, weights and sum, then norm and angles of the pooled entries. */
 function compressor(s: Scope, pools: number, width: number, dim: number, ropeDim: number): number {
   const entries = s.rows * pools;
-  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(entries, ropeDim);
+  return 2 * s.activation * entries * width * dim + leanNorm(s, entries, dim) + rotary(pools, ropeDim) / 2;
 }
 
-/** The indexer's scores (keys are copied out for every query), its choice, and its own objective. */
-function indexing(s: Scope, pools: number, heads: number, dim: number, topK: number): number {
+/** The indexer's entries, queries, scores and weights, all float32, and its own objective. */
+function indexing(s: Scope, pools: number, heads: number, dim: number): number {
   const n = s.tokens;
-  const scores = 4 * n * heads * pools;
-  const choice = s.sequence * pools + INDEX * n * Math.min(topK, pools);
+  const scores = 4 * (s.rows * pools * dim + n * heads * dim + n * heads * pools + n * heads);
   const objective = n * pools * (1 + 4 + 4);
-  return 4 * n * dim * pools + 4 * n * heads * dim + 2 * scores + 4 * n * heads + choice + objective;
+  return scores + objective;
 }
 
 /** SwiGLU in the open: gate, its activation, up, product; clamped inputs are kept on both sides of the clamp. */
@@ -114,15 +117,17 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
 }
 
 /**
- * Hyper-connection around one branch: streams (and their float32 copy where they are not), the raw and the scaled mixing weights,
- * their sigmoids and softmax, every round of normalising, the weights in order of tokens, and the branch output that is mixed in.
+ * Hyper-connection around one branch: streams, the reciprocal root, raw mixing weights, their sigmoids and softmax, every round of
+ * normalising, the weights as they are used, and the branch output that is mixed in.
  */
 function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
-  const mixing = 2 * (2 + n) * n + 4 * n + 2 * n * n + (2 * s.mixingRounds - 1) * (n + n * n);
-  const streams = (s.activation + (s.activation === 4 ? 0 : 4)) * n * s.hidden;
-  return s.tokens * (streams + 4 + 4 * mixing + s.activation * s.hidden);
+  const mixing = 1 + (2 + n) * n + 2 * n + n * n + 2 * s.mixingRounds * n * n;
+  const kept = s.tokens * (4 * mixing + s.activation * (n * s.hidden + s.hidden + 2 * n + n * n));
+  // Scales, and the projection in float32 where the parameter is not.
+  const rows = 4 * (2 + n) * n;
+  return kept + rows + (s.activation === 4 ? 0 : rows * n * s.hidden);
 }
 
 /** One layer without recomputation. */
@@ -132,7 +137,7 @@ function eagerSaved(body: LayerBody, s: Scope): number {
   for (const sublayer of body.sublayers) {
     const { spec } = sublayer;
     // Branch norm, and its output as the first linear layers' input.
-    bytes += hyperConnection(s) + norm(s, s.tokens, s.hidden) + one;
+    bytes += hyperConnection(s) + (s.streams > 1 ? leanNorm : norm)(s, s.tokens, s.hidden) + one;
     if (spec.kind === "grouped") bytes += grouped(spec, s);
     else if (spec.kind === "latent") bytes += latent(spec, s);
     else if (spec.kind === "compressed") bytes += compressed(spec, s);
@@ -199,5 +204,7 @@ export function eagerAngles(model: Model, s: Scope): number {
   const spec = model.layers[0]?.body.sublayers[0]?.spec;
   if (spec?.kind === "grouped") return rotary(s.sequence, spec.headDim);
   if (spec?.kind === "latent") return rotary(s.sequence, spec.ropeDim);
+  // Two bases, as pairs.
+  if (spec?.kind === "compressed") return rotary(s.sequence, spec.ropeDim);
   return 0;
 }

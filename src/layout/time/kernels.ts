@@ -114,6 +114,8 @@ export function groupedWeightSeconds(
   outBytes: number,
 ): number {
   if (groups <= 0 || m <= 0) return 0;
+  const known = device.measured?.grouped?.[format] ?? device.measured?.grouped?.fp32;
+  if (known) return curveSeconds(known, groupedFeatures(groups, n, k, m));
   const efficiency = device.efficiency.groupedGemm * (m / (m + HALF_ROWS.summed));
   return gemmSeconds(device, format, n * groups, k, m, outBytes, efficiency);
 }

@@ -257,6 +257,7 @@ export class TimeModel {
 }
 
 const COMPUTE = ["matrix", "grouped", "attention", "vector", "recompute", "optimizer"] as const;
+const EXCHANGE = ["tensor", "context", "expert", "data"] as const;
 const HALVINGS = 12;
 
 /**
@@ -279,7 +280,9 @@ function takingTurns(
   const most = Math.max(...alone.busy);
   const mean = alone.busy.reduce((sum, share) => sum + share, 0) / alone.busy.length;
   const work = critical * (most > 0 ? mean / most : 1) * ranks;
-  const least = work / cores;
+  // Exchange was measured among the ranks of a node, so their taking turns is in it already.
+  const exchange = EXCHANGE.reduce((sum, term) => sum + alone.breakdown[term], 0);
+  const least = work / cores + exchange;
   if (alone.seconds >= least) return 1;
   let [low, high] = [1, ranks / cores];
   for (let i = 0; i < HALVINGS; i++) {

@@ -1,10 +1,10 @@
 /**
  * Tensors that transformers' eager modules keep for backward, operation by operation, as our engine runs them.
  *
- * Written from the modules' code (transformers 5.23: deepseek_v3, deepseek_v4, qwen3_moe and their kin) and checked with
- * autograd's saved-tensor hooks on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a
- * linear layer its input, softmax and sigmoid their output, a clamp its input; RMSNorm, written out, keeps its float32
- * input, the reciprocal root and the normalised value. Linear-attention layers fall back to the fused kernels' list.
+ * Written from the modules' code (transformers 5.23: deepseek_v3, qwen3_moe and their kin) and, for norms and all of
+ * DeepSeek-V4, from the engine's own (`fused.py`, `hyper.py`, `attention.py`); checked with autograd's saved-tensor hooks
+ * on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a linear layer its input, softmax and
+ * sigmoid their output, a clamp its input. Linear-attention layers fall back to the fused kernels' list.
  */
 import type {
   CompressedAttention,
@@ -21,8 +21,8 @@ import { type Scope, sublayerSaved } from "./saved.ts";
 
 const INDEX = 8;
 
-/** RMSNorm over `size` for `rows` rows: input, reciprocal root, normalised value. Its output is counted where it is used. */
-const norm = (s: Scope, rows: number, size: number): number => rows * (4 * size + 4 + s.activation * size);
+/** RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
+const norm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
 
 /** Rotary angles of one call: cosine and sine, float32. */
 const rotary = (positions: number, width: number): number => 2 * 4 * positions * width;
@@ -43,7 +43,7 @@ function latent(spec: LatentAttention, s: Scope): number {
   const queryKey = spec.nopeDim + spec.ropeDim;
   const query = spec.queryRank === null ? 0 : norm(s, n, spec.queryRank) + a * spec.queryRank;
   // The low-rank keys are a view of the projection that also holds the rotary key.
-  const keys = norm(s, n, spec.keyValueRank) + 4 * n * spec.ropeDim + a * spec.keyValueRank;
+  const keys = norm(s, n, spec.keyValueRank) + a * (spec.ropeDim + spec.keyValueRank);
   // Value and key sizes differ, so attention is computed in the open: q, k, v, probabilities, output.
   const scores = s.activation * spec.heads * n * s.sequence;
   return query + keys + a * spec.heads * (2 * queryKey + 2 * spec.valueDim) + scores;
@@ -60,35 +60,34 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   const seen = (banded ? 2 * spec.window : s.sequence) + pools + 1;
   const blocks = banded ? s.sequence / spec.window : 1;
   const query = norm(s, n, spec.queryRank) + a * spec.queryRank;
-  // Queries before their weightless norm, and scaled for the product.
-  const heavy = n * heads * (4 * dim + 4) + a * heads * dim;
+  // Queries before their weightless norm, and as they enter the product.
+  const heavy = norm(s, n * heads, dim) + a * heads * dim;
   const keyValue = norm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
-  const angles = 3 * rotary(s.sequence, spec.ropeDim);
+  // The output is rotated back: a sine of its own.
+  const angles = rotary(s.sequence, spec.ropeDim / 2) / 2;
   const scores = s.activation * heads * n * seen;
   const output = a * heads * dim + a * spec.outputGroups * spec.outputRank;
   let pooled = 0;
   if (ratio > 0) pooled += compressor(s, pools, ratio * (indexer ? 2 : 1), dim, spec.ropeDim);
   if (indexer) {
-    pooled +=
-      compressor(s, pools, 2 * ratio, indexer.headDim, spec.ropeDim) + rotary(s.sequence, spec.ropeDim);
-    pooled += indexing(s, pools, indexer.heads, indexer.headDim, indexer.topK);
+    pooled += compressor(s, pools, 2 * ratio, indexer.headDim, spec.ropeDim);
+    pooled += indexing(s, pools, indexer.heads, indexer.headDim);
   }
   return query + heavy + keyValue + angles + scores + output + pooled;
 }
 
-/** Weighted sums over windows of `width` tokens: values and weights, then norm and angles of the pooled entries. */
+/** Weighted sums over windows of `width` tokens: values and weights, then norm (of the sums) and angles of the entries. */
 function compressor(s: Scope, pools: number, width: number, dim: number, ropeDim: number): number {
   const entries = s.rows * pools;
-  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(entries, ropeDim);
+  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(pools, ropeDim / 2);
 }
 
-/** The indexer's scores (keys are copied out for every query), its choice, and its own objective. */
-function indexing(s: Scope, pools: number, heads: number, dim: number, topK: number): number {
+/** The indexer's scores: its queries and entries, the products of each head, their weights; then its own objective. */
+function indexing(s: Scope, pools: number, heads: number, dim: number): number {
   const n = s.tokens;
-  const scores = 4 * n * heads * pools;
-  const choice = s.sequence * pools + INDEX * n * Math.min(topK, pools);
+  const scores = 4 * (n * heads * (dim + pools + 1) + s.rows * pools * dim);
   const objective = n * pools * (1 + 4 + 4);
-  return 4 * n * dim * pools + 4 * n * heads * dim + 2 * scores + 4 * n * heads + choice + objective;
+  return scores + objective;
 }
 
 /** SwiGLU in the open: gate, its activation, up, product; clamped inputs are kept on both sides of the clamp. */
@@ -114,15 +113,17 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
 }
 
 /**
- * Hyper-connection around one branch: streams (and their float32 copy where they are not), the raw and the scaled mixing weights,
- * their sigmoids and softmax, every round of normalising, the weights in order of tokens, and the branch output that is mixed in.
+ * Hyper-connection around one branch: streams, reciprocal root, the scaled mixing weights, their sigmoids and softmax, the
+ * matrix before and after every round of normalising, the weights that are used, and the branch output that is mixed in.
  */
 function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
-  const mixing = 2 * (2 + n) * n + 4 * n + 2 * n * n + (2 * s.mixingRounds - 1) * (n + n * n);
-  const streams = (s.activation + (s.activation === 4 ? 0 : 4)) * n * s.hidden;
-  return s.tokens * (streams + 4 + 4 * mixing + s.activation * s.hidden);
+  const widths = (n + 2) * n;
+  const mixing = 1 + widths + 2 * n + n * n + 2 * s.mixingRounds * n * n;
+  const used = (n + 1) * s.hidden + widths;
+  // One scale for each of the mixing weights, whatever the number of tokens.
+  return s.tokens * (4 * mixing + s.activation * used) + 4 * widths;
 }
 
 /** One layer without recomputation. */
@@ -194,10 +195,13 @@ export function eagerJoin(layer: Layer, s: Scope): Part {
   return { kept, loss: 0, full: kept, forward: one, backward: one * wide, host: 0 };
 }
 
-/** Rotary angles that all layers of a stage share. */
-export function eagerAngles(model: Model, s: Scope): number {
-  const spec = model.layers[0]?.body.sublayers[0]?.spec;
+/** Rotary angles that all layers of a stage share; DeepSeek-V4 has one base for window layers and one for the others. */
+export function eagerAngles(layers: readonly Layer[], s: Scope): number {
+  const specs = layers.map(({ body }) => body.sublayers[0]?.spec);
+  const spec = specs[0];
   if (spec?.kind === "grouped") return rotary(s.sequence, spec.headDim);
   if (spec?.kind === "latent") return rotary(s.sequence, spec.ropeDim);
-  return 0;
+  if (spec?.kind !== "compressed") return 0;
+  const bases = new Set(specs.map((each) => each?.kind === "compressed" && each.ratio === 0));
+  return bases.size * rotary(s.sequence, spec.ropeDim / 2);
 }

@@ -3,6 +3,16 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { unwrap } from "../src/base/index.ts";
+import {
+  type ForesightOptions,
+  loadsOf,
+  packWindow,
+  placeTogether,
+  readWindow,
+  type Window,
+} from "../src/cli/foresight.ts";
+import { makeShape, type ShapeRequest, startPlacement } from "../src/experts/index.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const LOADS = {
@@ -61,13 +71,72 @@ test("a slower rank gets less", () => {
   expect(loadOf(2)).toBe(Math.min(...Array.from({ length: 8 }, (_, r) => loadOf(r))));
 });
 
+test("foresight: a pre-scan and token ids give placement, nodes of samples and micro-batches", () => {
+  // Two kinds of samples of 4 tokens; each kind chooses from its own half of 8 experts, which are scattered over the ids.
+  const halves = [
+    [0, 2, 5, 7],
+    [1, 3, 4, 6],
+  ] as const;
+  const chosen = Array.from({ length: 16 * 4 }, (_, t) => {
+    const half = halves[Math.floor(t / 4) % 2] as readonly number[];
+    return [half[t % 4], half[(t + 1) % 4]];
+  }).flat();
+  writeFileSync(
+    join(folder, "scan.ndjson"),
+    `${JSON.stringify({ layer: 3, experts: 8, k: 2, length: 4, chosen })}\n`,
+  );
+  const table = Array.from({ length: 10 }, (_, id) => [
+    halves[id % 2]?.[(id >> 1) % 4],
+    halves[id % 2]?.[((id >> 1) + 1) % 4],
+  ]);
+  writeFileSync(join(folder, "table.json"), JSON.stringify({ experts: 8, layers: { 0: table } }));
+  const sample = (n: number) => JSON.stringify(Array.from({ length: 4 }, (_, i) => (2 * i + (n % 2)) % 10));
+  writeFileSync(join(folder, "tokens.ndjson"), Array.from({ length: 16 }, (_, n) => sample(n)).join("\n"));
+  const scans = ["--trace", "scan.ndjson", "--tokens", "tokens.ndjson", "--hash-table", "table.json"];
+  const done = balance(
+    ...scans,
+    "--ranks",
+    "4",
+    "--nodes",
+    "2",
+    "--co-activation",
+    "--micro-batches",
+    "2",
+    "--order",
+    "order.json",
+    "--json",
+  );
+  expect([done.status, done.stderr]).toEqual([
+    0,
+    expect.stringContaining("sample order written to order.json"),
+  ]);
+  const answer = JSON.parse(done.stdout);
+  expect(answer.layers.map((row: { layer: number }) => row.layer)).toEqual([0, 3]);
+  for (const { remoteBefore, remoteAfter } of answer.layers) {
+    expect(remoteBefore).toBeGreaterThan(0.5);
+    expect(remoteAfter).toBe(0);
+  }
+  const order = JSON.parse(readFileSync(join(folder, "order.json"), "utf8"));
+  expect(order.schema).toBe("tessera.sample-order/v1");
+  expect(new Set(order.homes.filter((_: number, n: number) => n % 2 === 0)).size).toBe(1);
+  expect(order.homes[1]).toBe(1 - order.homes[0]);
+  expect(order.microBatches.flat().sort((a: number, b: number) => a - b)).toEqual([...Array(16).keys()]);
+  expect(answer.foresight.slowestAfter).toBeLessThanOrEqual(answer.foresight.slowestBefore);
+  const half = balance(...scans, "--ranks", "4", "--window", "0:8");
+  expect([half.status, half.stderr]).toEqual([0, expect.stringContaining("8 samples, 32 tokens")]);
+});
+
 test("bad input is a coded error in both languages and writes nothing", () => {
   writeFileSync(join(folder, "bad.csv"), "layer,expert,load\n0,0,5\n0,1,-1\n");
   writeFileSync(join(folder, "other.json"), '{"layers":{"0":[0,1]}}');
+  writeFileSync(join(folder, "twice.ndjson"), '{"layer":0,"experts":4,"k":2,"chosen":[0,0]}\n');
   const cases: [string[], string, number][] = [
     [["bad.csv", "--ranks", "2"], "EXPERTS_LOADS_VALUE", 2],
+    [["loads.json", "--ranks", "8", "--slots", "8"], "EXPERTS_FEW_SLOTS", 5],
     [["loads.json", ...SHAPE, "--speed", "8=2"], "EXPERTS_RANK", 2],
     [["loads.json", ...SHAPE, "--previous", "other.json"], "EXPERTS_PLACEMENT_OTHER", 2],
+    [["--trace", "twice.ndjson", "--ranks", "2"], "EXPERTS_TRACE", 2],
+    [["--ranks", "2"], "EXPERTS_OPTION", 2],
   ];
   for (const [args, code, exit] of cases) {
     const done = balance(...args, "--out", "never.json", "--json");
@@ -78,4 +147,42 @@ test("bad input is a coded error in both languages and writes nothing", () => {
     expect(error.message.zh).not.toBe(error.message.en);
   }
   expect(() => readFileSync(join(folder, "never.json"))).toThrow();
+});
+
+test("options that look ahead and do not fit together are refused", () => {
+  const line = { layer: 0, experts: 4, k: 1, length: 1, chosen: [0, 1, 2, 3] };
+  const read = (file: string) => JSON.stringify(file === "bare" ? { ...line, length: undefined } : line);
+  const cases: [ForesightOptions, string][] = [
+    [{ tokens: "a" }, "--tokens"],
+    [{ hashTable: "a" }, "--hash-table"],
+    [{ microBatches: 2 }, "--micro-batches"],
+    [{ window: [0, 1] }, "--window"],
+    [{ coActivation: true }, "--co-activation"],
+    [{ trace: "bare", microBatches: 2 }, "--micro-batches"],
+    [{ trace: "scan", window: [2, 9] }, "--window"],
+    [{ trace: "scan", window: [2, 2] }, "--window"],
+  ];
+  for (const [options, option] of cases) {
+    const done = readWindow(options, read);
+    expect([options, done.ok ? "ok" : done.error.code, done.ok ? "" : done.error.params["option"]]).toEqual([
+      options,
+      "EXPERTS_OPTION",
+      option,
+    ]);
+  }
+  const ahead = unwrap(readWindow({ trace: "scan", window: [1, 4] }, read)) as Window;
+  const loads = unwrap(loadsOf(ahead));
+  expect([...loads.values]).toEqual([0, 1, 1, 1]);
+  const placed = (request: Partial<ShapeRequest>) => {
+    const shape = unwrap(makeShape({ experts: 4, ranks: 2, ...request }));
+    return placeTogether(ahead, loads, shape, 1.003, 64).ok;
+  };
+  expect([
+    placed({ nodes: 2 }),
+    placed({}),
+    placed({ nodes: 2, groups: 2 }),
+    placed({ nodes: 2, speed: [1, 2] }),
+  ]).toEqual([true, false, false, false]);
+  const start = startPlacement([0], unwrap(makeShape({ experts: 4, ranks: 2 })));
+  expect([packWindow(ahead, start, 2).ok, packWindow(ahead, start, 3).ok]).toEqual([false, true]);
 });

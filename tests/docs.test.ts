@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
@@ -19,6 +19,10 @@ const blocks = (page: string, kind: string) =>
     .filter((match) => match[1] === kind)
     .map((match) => match[2] as string);
 
+/** Words as a shell takes them, with double quotes. */
+const wordsOf = (text: string): string[] =>
+  [...text.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? (plain as string));
+
 /** Commands of ours on a page, without their comments. */
 const commands = (page: string): { words: string[]; launcher: boolean }[] =>
   blocks(page, "sh")
@@ -26,12 +30,13 @@ const commands = (page: string): { words: string[]; launcher: boolean }[] =>
     .map((line) => line.replace(/\s+#.*$/, "").trim())
     .flatMap((line) => {
       const [, start, words] = /^(tessera|node bin\/tessera\.mjs) (.+)$/.exec(line) ?? [];
-      return words === undefined ? [] : [{ words: words.split(/\s+/), launcher: start !== "tessera" }];
+      return words === undefined ? [] : [{ words: wordsOf(words), launcher: start !== "tessera" }];
     });
 
-/** Takes minutes, or stays until it is ended: only parsed here; the tests of the verb run it. */
+/** Takes minutes, stays until it is ended, or needs what such a command wrote: only parsed here; the tests of the verb run it. */
 const LONG = new Set(["run", "resume", "calibrate", "setup", "doctor"]);
-const long = (words: readonly string[]) => LONG.has(words[0] as string) || words.includes("--open");
+const long = (words: readonly string[]) =>
+  LONG.has(words[0] as string) || words.some((word) => word === "--open" || word === "--profile");
 
 /** A mixture large enough for the clusters of the pages. */
 const MIXTURE = {
@@ -57,8 +62,8 @@ beforeAll(() => {
   const write = (name: string, text: string) => writeFileSync(join(folder, name), text);
   write("config.json", JSON.stringify(MIXTURE));
   write("mycluster.yaml", blocks("docs/en/planner.md", "yaml")[0] as string);
-  const sample = JSON.parse(blocks("docs/en/planner.md", "json")[0] as string) as object;
-  write("cases.json", JSON.stringify({ cases: [{ ...sample, model: "config.json", cluster: "b200:8" }] }));
+  write("cases.json", blocks("docs/en/planner.md", "json")[0] as string);
+  symlinkSync(join(ROOT, "examples"), join(folder, "examples"));
   const loads = (experts: number, layer: number) =>
     Array.from({ length: experts }, (_, i) => Math.round(1e6 / (i + 3 + layer)));
   const layers = { "3": loads(384, 0), "4": loads(384, 1) };
@@ -69,6 +74,13 @@ beforeAll(() => {
       .flatMap(([layer, row]) => row.map((load, expert) => `${layer},${expert},${load}`))
       .join("\n"),
   );
+  // 32 samples of 8 tokens over 16 experts, top 2, and a table of 64 token ids.
+  const chosen = Array.from({ length: 32 * 8 }, (_, t) => [(t * 5) % 16, (t * 5 + 1 + (t % 3)) % 16]).flat();
+  write("scan.ndjson", JSON.stringify({ layer: 3, experts: 16, k: 2, length: 8, chosen }));
+  const ids = Array.from({ length: 32 }, (_, n) => Array.from({ length: 8 }, (_, i) => (n * 7 + i * 3) % 64));
+  write("tokens.ndjson", ids.map((sample) => JSON.stringify(sample)).join("\n"));
+  const table = Array.from({ length: 64 }, (_, id) => [id % 16, (id + 5) % 16]);
+  write("table.json", JSON.stringify({ experts: 16, layers: { "0": table } }));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

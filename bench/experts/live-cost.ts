@@ -14,6 +14,7 @@ import {
   reduce,
   type WorkerMessage,
 } from "../../src/run/index.ts";
+import type { WorkerCommand } from "../../src/run/wire/index.ts";
 import { machine, option, verdict } from "./shared.ts";
 
 const layers = Number(option("layers") ?? 61);
@@ -37,6 +38,7 @@ const history = makeUpHistory({
 });
 let run = { ...EMPTY, attempt: 1 };
 let commands = 0;
+const asked: WorkerCommand[] = [];
 const balancing = new Balancing({
   policy: {
     mode: "on",
@@ -74,7 +76,9 @@ const balancing = new Balancing({
   told: [],
   note: (_step, _attempt, fields) => void JSON.stringify(fields),
 });
-const slots = Array.from({ length: experts }, (_, e) => e);
+const places: Record<string, readonly number[]> = Object.fromEntries(
+  (history[0]?.ids ?? []).map((id) => [id, Array.from({ length: experts }, (_, e) => e)]),
+);
 const head = (kind: string, rank: number, step: number) => ({
   v: 1,
   kind,
@@ -88,20 +92,21 @@ let worst = 0;
 let all = 0;
 const see = (message: object, t: number) => {
   const told = known(message as WorkerMessage);
-  if (told) balancing.see({ t, kind: "worker", message: told as KnownMessage }, () => void commands++);
+  if (told)
+    balancing.see({ t, kind: "worker", message: told as KnownMessage }, (command) => asked.push(command));
 };
 balancing.see({ t: 0, kind: "attempt", attempt: 1, world }, () => undefined);
-see(
-  { ...head("placement", 0, 0), layers: Object.fromEntries(history[0]?.ids.map((id) => [id, slots]) ?? []) },
-  0,
-);
+see({ ...head("placement", 0, 0), layers: places }, 0);
 for (const [i, loads] of history.entries()) {
   const step = i + 1;
   const busy = Array.from({ length: ep }, (_, rank) => {
     const each = experts / ep;
     let rows = 0;
-    for (let l = 0; l < layers; l++)
-      for (let e = rank * each; e < (rank + 1) * each; e++) rows += loads.values[l * experts + e] as number;
+    for (let l = 0; l < layers; l++) {
+      for (const e of places[String(loads.ids[l])]?.slice(rank * each, (rank + 1) * each) ?? []) {
+        rows += loads.values[l * experts + e] as number;
+      }
+    }
     return (rows / (world / ep)) * 1e-6;
   });
   const slow = Math.max(...busy);
@@ -116,6 +121,14 @@ for (const [i, loads] of history.entries()) {
   for (const message of messages) see(message, step);
   const used = process.cpuUsage(cpu);
   const seconds = (used.user + used.system) / 1e6;
+  for (const command of asked.splice(0)) {
+    commands++;
+    Object.assign(places, command["placement"]);
+    const moved = { bytes: 8e9, slots: 6, layers: [], seconds: 1 };
+    for (let rank = 0; rank < world; rank++) see({ ...head("moved", rank, step), ...moved }, step);
+    see({ ...head("placement", 0, step), layers: places }, step);
+    see({ ...head("ack", 0, step), id: command.id, do: "relocate", ok: true }, step);
+  }
   // The first steps are the compiler's.
   if (step <= every) continue;
   all += seconds;

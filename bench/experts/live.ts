@@ -1,23 +1,27 @@
 /**
- * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts; what the
- * forecast said against what came; and a run that is in balance, where nothing may move.
+ * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts, and what
+ * the forecast said against what came. Once balanced, nothing may move any more. Then a run whose ranks are killed with -9 in the middle of moves, which must end with the
+ * same bits.
  *
- *   node bench/experts/live.ts [--pairs 2] [--steps 60] [--skew 1] [--experts 16] [--width 512] [--hidden 128]
+ *   node bench/experts/live.ts [--pairs 2] [--steps 64] [--skew 1] [--experts 16] [--width 512] [--hidden 128]
+ *     [--kills 3] [--folder DIR]
  *
- * Routing is real in all of them. Prints the machine and its load: ranks share the cores with whatever else runs.
+ * Routing is real in all of them. With `--folder` runs are kept, and one that is done is not run again. Prints the machine and its load: ranks share the cores with whatever else runs.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { unwrap } from "../../src/base/index.ts";
+import { Random, unwrap } from "../../src/base/index.ts";
 import {
+  type AgentFile,
   Controller,
   engineEnv,
   enginePython,
   engineZygote,
   type JournalEvent,
+  type LoadedRecipe,
   loadRecipe,
   localLauncher,
   listCheckpoints,
@@ -38,6 +42,8 @@ const { values } = parseArgs({
     hidden: { type: "string", default: "128" },
     ranks: { type: "string", default: "2" },
     rows: { type: "string", default: "4" },
+    kills: { type: "string", default: "3" },
+    folder: { type: "string" },
   },
 });
 
@@ -50,7 +56,7 @@ optimizer: { learningRate: 0.0003 }
 moe: { biasRate: 0, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
 balance: { mode: ${mode}, every: 16, window: 16 }
-checkpoint: { every: 1000 }
+checkpoint: { every: 16 }
 `;
 
 type Seen = {
@@ -61,15 +67,23 @@ type Seen = {
   readonly result: string;
 };
 
-async function run(folder: string, name: string, mode: string): Promise<Seen> {
+async function run(folder: string, name: string, mode: string, kills = 0): Promise<Seen> {
   writeFileSync(join(folder, "recipe.yaml"), recipe(mode));
   const loaded = loadRecipe(join(folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
   const place = join(folder, "runs", name);
+  const done = readJournal(place).some((event) => event.kind === "ended" && event.outcome === "done");
+  if (!done) await train(place, name, loaded.value, kills);
+  return read(place);
+}
+
+async function train(place: string, name: string, loaded: LoadedRecipe, kills: number): Promise<void> {
+  const random = new Random(7);
+  let left = kills;
   const end = await Controller.open({
     folder: place,
     id: name,
-    loaded: loaded.value,
+    loaded,
     version: "bench",
     phases: {},
     launcher: (world) => localLauncher([{ agent: "0", ranks: world }]),
@@ -77,11 +91,23 @@ async function run(folder: string, name: string, mode: string): Promise<Seen> {
     zygote: () => engineZygote(process.env),
     env: process.env,
     onProgress: () => undefined,
+    onEvent: (event) => {
+      if (event.kind !== "balance" || event.action !== "act" || left === 0) return;
+      left--;
+      const agent = JSON.parse(readFileSync(paths(place).agentFile("0"), "utf8")) as AgentFile;
+      const { pid } = random.pick(agent.ranks);
+      // From before the command is heard to the middle of the move.
+      setTimeout(() => process.kill(pid, "SIGKILL"), random.int(0, 150));
+    },
   }).run();
   if (end.error) throw end.error;
+}
+
+function read(place: string): Seen {
   const steps = readTelemetry(paths(place).series).filter((one) => one.kind === "step" && one.rank === 0);
   const last = listCheckpoints(paths(place).checkpoints).at(-1);
-  const losses = steps.map((one) => [one.step, one["loss"], one["gradNorm"]]);
+  // The last time that a step was trained is the one that counts.
+  const losses = [...new Map(steps.map((one) => [one.step, [one["loss"], one["gradNorm"]]]))];
   const result = JSON.stringify([losses, logicalState(last?.path ?? "")]);
   return {
     slowest: slowestRank(place),
@@ -120,12 +146,12 @@ function makeModel(folder: string, skew: string): void {
   if (made.status !== 0) throw new Error(made.stderr);
 }
 
-const folder = mkdtempSync(join(tmpdir(), "tessera-live-"));
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), "tessera-live-"));
 try {
   console.log(
     `${cpus().length} cores (${cpus()[0]?.model ?? "?"}), load ${loadavg()[0]?.toFixed(1)}, ${values.ranks} ranks`,
   );
-  makeModel(folder, values.skew);
+  if (!existsSync(join(folder, "train.safetensors"))) makeModel(folder, values.skew);
   const off: number[] = [];
   const on: number[] = [];
   const offUsed: number[] = [];
@@ -150,6 +176,16 @@ try {
         );
       if (event.kind === "balanceGain") report(event, balanced.events);
     }
+    const saved = median(
+      without.slowest.slice(first).map((used, i) => used - (balanced.slowest[first + i] as number)),
+    );
+    const acts = balanced.events.flatMap((event) =>
+      event.kind === "balance" && event.action === "act" ? [event.forecast.savedSecondsPerStep] : [],
+    );
+    const said = acts.reduce((sum, one) => sum + one, 0);
+    console.log(
+      `  ${acts.length} moves; forecast ${(said * 1000).toFixed(1)} ms a step, same steps of the run without: ${(saved * 1000).toFixed(1)} ms of the slowest rank (${((saved / said - 1) * 100).toFixed(0)} %)`,
+    );
     console.log(
       `pair ${pair}: off ${(1000 * (off.at(-1) as number)).toFixed(1)} ms, on ${(1000 * (on.at(-1) as number)).toFixed(1)} ms a step; slowest rank's processor time ${(1000 * (offUsed.at(-1) as number)).toFixed(1)}, ${(1000 * (onUsed.at(-1) as number)).toFixed(1)} ms`,
     );
@@ -157,8 +193,17 @@ try {
   console.log(
     `speed-up ${(median(off) / median(on)).toFixed(3)} by the clock, ${(median(offUsed) / median(onUsed)).toFixed(3)} by the slowest rank's processor time (medians of ${values.pairs} pairs); losses, norms, weights and optimizer bit-identical in ${same} of ${values.pairs}`,
   );
+  if (Number(values.kills) > 0 && off.length > 0) {
+    const still = await run(folder, "off-0", "off");
+    const killed = await run(folder, "killed", "on", Number(values.kills));
+    const ends = killed.events.flatMap((event) => (event.kind === "relocated" ? [event] : []));
+    const healed = killed.events.filter((event) => event.kind === "recovered").length;
+    console.log(
+      `kill -9 at moves: ${healed} healed; ${ends.length} moves told, ${ends.filter((one) => one.ok).length} done, ${ends.filter((one) => !one.ok).length} cut off by a kill; bit-identical: ${killed.result === still.result}`,
+    );
+  }
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  if (!values.folder) rmSync(folder, { recursive: true, force: true });
 }
 
 function report(gain: Extract<JournalEvent, { kind: "balanceGain" }>, events: readonly JournalEvent[]): void {

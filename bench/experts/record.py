@@ -1,6 +1,6 @@
 """Records real routing: trains a small mixture-of-experts language model on text of this machine, writes its loads and choices.
 
-    python bench/experts/record.py OUT_FOLDER [--kind v3|qwen3|v4] [--steps 500]
+    python bench/experts/record.py OUT_FOLDER [--kind v3|qwen3|v4] [--steps 400]
 
 Two thirds of the steps train on all kinds of text (as in pre-training), the rest, with the bias frozen, on the second kinds only (as in
 supervised fine-tuning). Every fourth file is held out from training. Writes
@@ -22,16 +22,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-DIM, HIDDEN, LENGTH, VOCABULARY, SAMPLES = 128, 64, 128, 4096, 512
+DIM, HIDDEN, LENGTH, VOCABULARY, SAMPLES = 128, 32, 128, 3072, 3072
 # Experts, top-k and router of the family; fewer experts than the large ones have, in the same proportion to top-k or nearly so.
 KINDS = {"v3": (64, 8, "sigmoid"), "qwen3": (128, 8, "softmax"), "v4": (96, 6, "sqrtsoftplus")}
 PIECE = re.compile(r" ?[A-Za-z]+| ?[0-9]|[一-鿿]|\s+|[^\sA-Za-z0-9]")
 FIRST = ["/usr/lib/python3*/*.py", "/usr/share/doc/**/README*", "/usr/share/perl/**/*.pm", "node_modules/**/*.md"]
-SECOND = ["node_modules/**/*.md", "node_modules/*/lib/**/*.js", "/usr/lib/python3*/**/*.py", "docs/zh/*.md", "docs/en/*.md", "/usr/include/*.h"]
+SECOND = [
+    "node_modules/**/*.md",
+    "node_modules/*/lib/**/*.js",
+    "/usr/lib/python3*/**/*.py",
+    "docs/zh/*.md",
+    "docs/en/*.md",
+    "/usr/include/**/*.h",
+    "node_modules/**/*.d.ts",
+    "/usr/share/**/*.txt",
+]
 
 
 class Experts(nn.Module):
-    """Top-k router and gated experts, one always on. Keeps counts [experts] and choices [tokens, k] of the last forward."""
+    """Top-k router and gated experts, one always on. Keeps counts [experts], choices [tokens, k] of the last forward."""
 
     def __init__(self, experts: int, k: int, score: str) -> None:
         super().__init__()
@@ -44,7 +53,11 @@ class Experts(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.reshape(-1, DIM)
         logits = self.router(flat)
-        score = {"sigmoid": logits.sigmoid, "softmax": lambda: logits.softmax(-1), "sqrtsoftplus": lambda: F.softplus(logits).sqrt()}[self.score]()
+        score = {
+            "sigmoid": logits.sigmoid,
+            "softmax": lambda: logits.softmax(-1),
+            "sqrtsoftplus": lambda: F.softplus(logits).sqrt(),
+        }[self.score]()
         self.chosen = (score + self.bias).topk(self.k, dim=-1).indices
         self.counts = torch.bincount(self.chosen.flatten(), minlength=self.experts)
         share = self.counts / self.counts.sum()
@@ -74,14 +87,14 @@ class Block(nn.Module):
         return x + self.experts(self.second(x))
 
 
-def read(patterns: list[str], most: int = 4_000_000) -> list[str]:
-    """Texts of the files that match, the same share of each pattern."""
+def read(patterns: list[str], most: int = 6_000_000) -> list[str]:
+    """Beginnings of the files that match, the same share of each pattern: many files make a fair split."""
     texts = []
     for pattern in patterns:
         room = most // len(patterns)
         for path in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isfile(path) and room > 0:
-                text = pathlib.Path(path).read_text(errors="ignore")[:60_000]
+                text = pathlib.Path(path).read_text(errors="ignore")[:6_000]
                 texts.append(text)
                 room -= len(text)
     return texts
@@ -104,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--kind", choices=KINDS, default="v3")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--first", nargs="+", default=FIRST)
     parser.add_argument("--second", nargs="+", default=SECOND)
@@ -148,7 +161,11 @@ def main() -> None:
             if step < turn and score != "softmax":
                 for block, count in zip(blocks, counts, strict=True):
                     block.experts.bias += 1e-3 * (count.float().mean() - count).sign()
-            row = {"step": step, "loss": round(loss.item(), 4), "layers": {str(i): c.tolist() for i, c in enumerate(counts)}}
+            row = {
+                "step": step,
+                "loss": round(loss.item(), 4),
+                "layers": {str(i): c.tolist() for i, c in enumerate(counts)},
+            }
             loads.write(json.dumps(row) + "\n")
             if step % 100 == 0:
                 print(f"step {step}, loss {loss.item():.3f}", flush=True)

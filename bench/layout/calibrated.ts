@@ -7,7 +7,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
@@ -104,9 +104,11 @@ const cases = LAYOUTS.map(({ globalBatch, ...shape }) => {
 });
 
 console.log(
-  `${machine()}, ${availableParallelism()} cores; profile of ${profile.made}, ${profile.points.length} points`,
+  `${machine()}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}; profile of ${profile.made}, ${profile.points.length} points`,
 );
-type Rank = { error?: string; seconds?: number[] };
+const median = (numbers: readonly number[]): number =>
+  [...numbers].sort((x, y) => x - y)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+type Rank = { error?: string; seconds?: number[]; work?: number[] };
 const text = readFileSync(join(values.model, "config.json"), "utf8");
 const errors: number[] = [];
 for (const { name, layout, time, spec } of cases) {
@@ -122,16 +124,16 @@ for (const { name, layout, time, spec } of cases) {
   const broken = ranks?.find((rank) => rank.error);
   if (!ranks || broken) throw new Error(broken?.error ?? "no ranks");
   // The first two steps allocate and warm caches. A step ends when its last rank has it.
-  const steps = (ranks[0]?.seconds ?? [])
-    .map((_, i) => Math.max(...ranks.map((r) => r.seconds?.[i] ?? 0)))
-    .slice(2);
-  const sorted = steps.sort((a, b) => a - b);
-  const median = sorted[Math.floor(sorted.length / 2)] as number;
-  const error = time.seconds / median - 1;
+  const over = (of: (numbers: number[]) => number, key: "seconds" | "work") =>
+    (ranks[0]?.[key] ?? []).map((_, i) => of(ranks.map((rank) => rank[key]?.[i] ?? 0))).slice(2);
+  const steps = over((numbers) => Math.max(...numbers), "seconds").sort((x, y) => x - y);
+  const work = median(over((numbers) => numbers.reduce((sum, n) => sum + n, 0), "work"));
+  const error = time.seconds / median(steps) - 1;
   errors.push(error);
-  const range = `${sorted[0]?.toFixed(3)} to ${sorted.at(-1)?.toFixed(3)}`;
+  const range = `${steps[0]?.toFixed(3)} to ${steps.at(-1)?.toFixed(3)}`;
+  const busy = work / Math.min(availableParallelism(), worldOf(layout));
   console.log(
-    `${name} on ${worldOf(layout)} ranks: predicted ${time.seconds.toFixed(3)} s, measured ${median.toFixed(3)} s (${range}), ${percent(error, 1)}`,
+    `${name} on ${worldOf(layout)} ranks: predicted ${time.seconds.toFixed(3)} s, measured ${median(steps).toFixed(3)} s (${range}; processor time over cores ${busy.toFixed(3)}), ${percent(error, 1)}`,
   );
 }
 const mean = errors.reduce((sum, e) => sum + Math.abs(e), 0) / errors.length;

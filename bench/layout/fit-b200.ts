@@ -14,37 +14,23 @@ const KEYS = [
   "unfused",
   "launchSeconds",
   "halfDimension",
-  "memory",
-  "link",
-  "collective",
 ] as const;
 const start = (presetCluster("b200", 8) as NonNullable<ReturnType<typeof presetCluster>>).groups[0] as {
   device: Device;
   links: readonly Link[];
 };
 const e = start.device.efficiency;
-const x0 = [
-  e.gemm,
-  e.groupedGemm,
-  0.37,
-  1.3,
-  e.launchSeconds,
-  e.halfDimension,
-  e.memory,
-  start.links[0]?.efficiency ?? 0.7,
-  24e-6,
-];
+const x0 = [e.gemm, e.groupedGemm, e.attentionForward, e.unfused, e.launchSeconds, e.halfDimension];
 
 const rows = simumaxCases().filter((c) => c.set.startsWith("B200 formal") && c.micros === 4);
 const clusterOf = (x: readonly number[]) => {
   const efficiency = {
     ...e,
-    ...Object.fromEntries(KEYS.slice(0, 7).map((key, i) => [key, x[i]])),
+    ...Object.fromEntries(KEYS.map((key, i) => [key, x[i]])),
     // Published kernel figures of this device: backward reaches 0.69 / 0.73 of the forward pass.
     attentionBackward: (x[2] as number) * (0.69 / 0.73),
   } as Efficiency;
-  const links = start.links.map((link, i) => (i === 0 ? { ...link, efficiency: x[7] as number } : link));
-  return node((base) => ({ ...base, efficiency }), links, x[8]);
+  return node((base) => ({ ...base, efficiency }));
 };
 const loss = (logs: readonly number[]) => {
   const x = logs.map((v, i) => (x0[i] as number) * Math.exp(v));

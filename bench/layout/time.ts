@@ -1,10 +1,10 @@
 /**
  * How well step times are predicted.
- *   node bench/layout/time.ts            B200 cases (fitted on 4-micro-batch rows only), then published runs (one anchor a device)
+ *   node bench/layout/time.ts [--all]    B200 cases (fitted on 4-micro-batch rows only), then published runs (one anchor a device)
  * Reads data/simumax_cases.csv and data/published_runs.csv of the reference folder (TESSERA_SHARED).
  */
 import { presetCluster } from "../../src/cluster/index.ts";
-import { publishedRuns } from "./published.ts";
+import { irreducible, publishedRuns, type RunResult } from "./published.ts";
 import { machine, percent } from "./shared.ts";
 import { estimate, node, simumaxCases } from "./simumax.ts";
 
@@ -43,20 +43,49 @@ console.log(
   `goal: other rows mean 3 %, worst 8 %, bias within 1 %; best peer on all rows 5.62 % / 13.54 %, bias -5.6 %`,
 );
 
+const a100 = presetCluster("a100-pcie", 8);
+if (!a100) throw new Error("no A100 preset");
+const crossed = simumaxCases()
+  .filter((c) => c.set.startsWith("A100"))
+  .map((c) => estimate(c, a100).seconds / c.seconds);
+const middle = crossed.toSorted((a, b) => a - b)[crossed.length >> 1] as number;
+console.log("\nA100 PCIe, one node: nothing fitted, preset as it stands");
+console.log(`  as it stands            ${stats(crossed.map((ratio) => ratio - 1))}`);
+console.log(`  over its middle ratio   ${stats(crossed.map((ratio) => ratio / middle - 1))}`);
+
 const { devices, skipped } = publishedRuns();
-const all: { label: string; error: number; reason: string }[] = [];
+const all: RunResult[] = [];
+const aside: RunResult[] = [];
 console.log(
   "\nPublished runs: one anchor a device (the run in the middle of its ratios), its others predicted",
 );
 for (const device of devices) {
-  for (const run of device.runs) all.push({ ...run, label: `${device.id} ${run.label}` });
+  const named = (run: RunResult) => ({ ...run, label: `${device.id} ${run.label}` });
+  all.push(...device.runs.map(named));
+  aside.push(...device.aside.map(named));
   console.log(
     `  ${device.id.padEnd(11)} anchor x${device.factor.toFixed(2)} ${device.anchor.slice(0, 60).padEnd(60)} ${device.runs.length > 0 ? stats(device.runs.map((r) => r.error)) : "no other run"}`,
   );
 }
 console.log(`all devices             ${stats(all.map((r) => r.error))}   goal: mean 10 %`);
+const sorted = all.map((r) => Math.abs(r.error)).sort((a, b) => a - b);
+const at = (q: number) => percent(sorted[Math.floor(q * (sorted.length - 1))] as number, 1).slice(1);
+const below = (limit: number) => sorted.filter((e) => e <= limit).length;
+console.log(
+  `  error of the middle run ${at(0.5)}, of nine in ten ${at(0.9)}; ${below(0.1)} within 10 %, ${below(0.2)} within 20 %, ${below(0.4)} within 40 %`,
+);
+const floor = irreducible(all);
+console.log(
+  `  no model with one answer to one question can be below ${percent(floor.floor, 1).slice(1)}: ${floor.rows} of these runs ask for the same as another, and differ by release; widest ${floor.widest}`,
+);
 console.log(`left out: ${[...skipped].map(([why, count]) => `${count} ${why}`).join(", ")}`);
+console.log("set aside by what their source says of them (error with the device's anchor)");
+for (const run of aside) console.log(`  ${percent(run.error, 1).padStart(9)}  ${run.label}  ${run.reason}`);
 console.log("\nWorst ten");
 for (const run of all.sort((a, b) => Math.abs(b.error) - Math.abs(a.error)).slice(0, 10)) {
   console.log(`  ${percent(run.error, 1).padStart(9)}  ${run.label}  ${run.reason}`);
+}
+if (process.argv.includes("--all")) {
+  console.log("\nAll");
+  for (const run of all) console.log(`  ${percent(run.error, 1).padStart(9)}  ${run.label}`);
 }

@@ -1,4 +1,4 @@
-"""`calibrate`: times what it is told to, on this rank's device, with the engine's own code where the engine has its own.
+"""`calibrate`: times what it is told to on this rank's device, with the engine's own code where the engine has its own.
 
 What to measure, how often and what follows from it is the controller's. One JSON line a request on stdin, one answer
 on stdout; with RANK in the environment all ranks are told the same requests, and collectives run between them.
@@ -56,16 +56,14 @@ def kernel(p: Point, device: torch.device) -> Run:
         if not back:
             return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        seed = torch.ones_like(out)
-        return lambda: torch.autograd.grad(out, (q, k, v), seed, retain_graph=True)
+        return lambda: torch.autograd.grad(out, (q, k, v), torch.ones_like(out), retain_graph=True)
     if p["op"] == "copy":
         # A host buffer that the device can read by itself, where there is such a device.
         host = torch.empty(p["elements"], dtype=dtype, pin_memory=device.type != "cpu")
         there = torch.empty(p["elements"], dtype=dtype, device=device)
         return (lambda: there.copy_(host)) if p["to"] == "device" else (lambda: host.copy_(there))
     width = p.get("width", 1)
-    x, y = new(p["elements"] // width, width), new(p["elements"] // width, width)
-    weight = new(width)
+    x, y, weight = new(p["elements"] // width, width), new(p["elements"] // width, width), new(width)
     return {
         "norm": lambda: F.rms_norm(x, (width,), weight),
         "activation": lambda: F.silu(x) * y,
@@ -77,10 +75,9 @@ def kernel(p: Point, device: torch.device) -> Run:
 @lru_cache
 def group_of(size: int, stride: int) -> dist.ProcessGroup:
     """This rank's group of `size` ranks, `stride` apart. Collective."""
-    span = size * stride
-    tables = torch.arange(dist.get_world_size()).view(-1, size, stride).transpose(1, 2).reshape(-1, size)
-    if span == dist.get_world_size() == size:
+    if size == dist.get_world_size():
         return dist.group.WORLD
+    tables = torch.arange(dist.get_world_size()).view(-1, size, stride).transpose(1, 2).reshape(-1, size)
     return dist.new_subgroups_by_enumeration(tables.tolist())[0]
 
 
@@ -88,23 +85,23 @@ def collective(p: Point, device: torch.device) -> Run:
     """One collective of `elements` float32 (whole tensor; allToAll and message: what a rank sends)."""
     group, n, count = group_of(p["size"], p["stride"]), p["size"], p["elements"]
     whole, part = torch.ones(count, device=device), torch.ones(count // n, device=device)
-    if p["op"] == "allGather":
-        return lambda: all_gather(whole, part, group)
-    if p["op"] == "reduceScatter":
-        return lambda: OrderedReduceScatter()(part, whole, group, None)
-    if p["op"] == "allReduce":
-        return lambda: ordered_all_reduce(group)(whole)
-    if p["op"] == "broadcast":
-        return lambda: dist.broadcast(whole, dist.get_global_rank(group, 0), group=group)
-    if p["op"] == "allToAll":
-        other = torch.empty_like(whole)
-        return lambda: dist.all_to_all_single(other, whole, group=group)
-    # There and back, which is two messages.
-    ranks = [dist.get_global_rank(group, i) for i in (0, n - 1)]
-    steps = [dist.send, dist.recv] if dist.get_rank() == ranks[0] else [dist.recv, dist.send]
-    mine = dist.get_rank() in ranks
-    peer = ranks[1] if dist.get_rank() == ranks[0] else ranks[0]
-    return lambda: [step(whole, peer, group) for step in steps] if mine else None
+    other = torch.empty_like(whole)
+    ways: dict[str, Run] = {
+        "allGather": lambda: all_gather(whole, part, group),
+        "reduceScatter": lambda: OrderedReduceScatter()(part, whole, group, None),
+        "allReduce": lambda: ordered_all_reduce(group)(whole),
+        "allToAll": lambda: dist.all_to_all_single(other, whole, group=group),
+        "broadcast": lambda: dist.broadcast(whole, group=group, group_src=0),
+    }
+    if p["op"] in ways:
+        return ways[p["op"]]
+    # There and back between the ends of the group, which is two messages.
+    ends = [dist.get_global_rank(group, i) for i in (0, n - 1)]
+    if dist.get_rank() not in ends:
+        return lambda: None
+    here = ends.index(dist.get_rank())
+    steps = [dist.send, dist.recv] if here == 0 else [dist.recv, dist.send]
+    return lambda: [step(whole, ends[1 - here], group) for step in steps]
 
 
 @lru_cache(maxsize=2)
@@ -119,12 +116,20 @@ def engine_step(p: Point, _device: torch.device) -> Run:
     engine = engine_of(json.dumps(spec), p["config"])
     batch = engine.spec.batch
     ids = torch.randint(0, engine.family.config.vocab_size, (batch.global_batch, batch.sequence_length))
-    if p["part"] == "passes":
-        return lambda: (engine.backward(ids, ids), engine._forget())
     engine.backward(ids, ids)
     pieces = engine.pieces()
-    # Rate 0: the weights stay, the work is the same.
-    return torch.no_grad()(lambda: (engine.reduce(pieces), engine.optimizer.step(pieces, 0.0), engine._loads()))
+
+    def passes() -> None:
+        engine.backward(ids, ids)
+        engine._forget()
+
+    @torch.no_grad()
+    def update() -> None:
+        engine.reduce(pieces)
+        engine.optimizer.step(pieces, 0.0)  # rate 0: the weights stay, the work is the same
+        engine._loads()
+
+    return passes if p["part"] == "passes" else update
 
 
 def measure(p: Point, device: torch.device) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import resource
 import time
 from pathlib import Path
@@ -21,7 +22,8 @@ from tessera_engine.data import PackedData
 from tessera_engine.engine import Engine, NotFinite, StepResult
 from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
-from tessera_engine.mesh import build_mesh
+from tessera_engine.memory import check_memory
+from tessera_engine.mesh import build_mesh, device_here
 from tessera_engine.spec import Spec, read_config, slots_of
 from tessera_engine.telemetry import Telemetry
 
@@ -38,7 +40,12 @@ class Loop:
         batch = spec.batch
         self.data = PackedData(spec.data.get("path", ""), batch.sequence_length, batch.global_batch, spec.seed)
         self.data.check_vocabulary(config.vocab_size)
-        self.mesh = build_mesh(spec.layout)
+        device, needed = device_here(), spec.memory.get("needed")
+        if needed:
+            # Before the ranks meet, so that none has taken memory yet when another looks.
+            rank = int(os.environ.get("RANK", "0"))
+            check_memory(int(needed[rank]), device, rank, str(spec.memory.get("lighter", "")))
+        self.mesh = build_mesh(spec.layout, device)
         self.rank = dist.get_rank()
         cpu = dist.get_backend() == "gloo"
         world: Any = dist.group.WORLD

@@ -1,9 +1,10 @@
-"""Free memory of the device a rank runs on, and the check of what the plan needs against it before anything is built."""
+"""Free memory of a rank's device, and the check of what the plan needs against it before anything is built."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 
@@ -40,22 +41,19 @@ def free_memory(device: torch.device, system: str = "/") -> dict[str, int]:
     return {"free": max(0, free), "total": total}
 
 
-def check_memory(needed: int, device: torch.device, rank: int) -> None:
-    """Refuses to start a rank whose plan needs more than its device has free now; ranks of a node share the CPU's."""
+def check_memory(needed: int, device: torch.device, rank: int, lighter: str = "") -> None:
+    """Refuses to start a rank whose plan needs more than its device has free now; ranks of a node share the CPU's.
+
+    `lighter`: settings that need less, for whoever reads the error.
+    """
     sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1
     here = free_memory(device)
     free = here["free"] // sharing
     if needed <= free:
         return
-    facts = {
-        "needed": needed,
-        "free": free,
-        "total": here["total"] // sharing,
-        "device": str(device),
-        "sharing": sharing,
-    }
+    facts: dict[str, Any] = {"needed": needed, "free": free, "device": str(device), "sharing": sharing}
     short = f"rank {rank} needs {needed} bytes on {device}, {free} are free ({sharing} ranks share it)"
-    raise EngineError("ENGINE_MEMORY", short, rank=rank, **facts)
+    raise EngineError("ENGINE_MEMORY", short, rank=rank, lighter=lighter, **facts)
 
 
 def _table(path: Path) -> dict[str, int]:

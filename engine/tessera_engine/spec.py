@@ -135,6 +135,7 @@ class Spec:
     checkpoint: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, Any] = field(default_factory=dict)
     self_check: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
     placement: dict[str, Any] | None = None
     freeze: tuple[str, ...] = ()
 

@@ -215,3 +215,8 @@ def main(arguments: list[str]) -> int:
             os.unlink(path)
         _end(children)
     return 0
+
+
+def script(arguments: list[str]) -> int:
+    """`main` for a process of its own: leaves without torch's teardown, for the end of a run waits for this process."""
+    os._exit(main(arguments))

@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { cpus, freemem, tmpdir, totalmem } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatBytes, type Text, unwrap, TesseraError } from "../base/index.ts";
 import { engineEnv, enginePython, ROOT } from "../run/index.ts";
 import type { Context } from "./context.ts";
+import { machineMemory } from "./memory.ts";
 
 /** One thing that Tessera needs: `missing` stops it, `weak` may. */
 export type Check = {
@@ -73,11 +74,7 @@ function cores(): Check {
 
 /** Free memory, or what is left of the container's limit. */
 function memory(): Check {
-  const limit = numberIn("/sys/fs/cgroup/memory.max");
-  const used = numberIn("/sys/fs/cgroup/memory.current");
-  const inGroup = limit !== null && used !== null ? limit - used : Number.POSITIVE_INFINITY;
-  const free = Math.min(memAvailable() ?? freemem(), inGroup);
-  const total = Math.min(totalmem(), limit ?? Number.POSITIVE_INFINITY);
+  const { free, total } = machineMemory();
   const found = `${formatBytes(free)} / ${formatBytes(total)}`;
   return free >= 3 * GIB
     ? good("memory", found)
@@ -88,11 +85,6 @@ function memory(): Check {
         "free some memory: 4 small ranks take about 3 GiB",
         "請釋放記憶體：4 個小進程約需 3 GiB",
       );
-}
-
-function memAvailable(): number | null {
-  const kib = /^MemAvailable:\s+(\d+) kB/m.exec(text("/proc/meminfo"))?.[1];
-  return kib ? Number(kib) * 1024 : null;
 }
 
 function sharedMemory(): Check {
@@ -201,19 +193,6 @@ function parse(line: string): Record<string, unknown> | null {
   } catch {
     return null;
   }
-}
-
-function text(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-function numberIn(path: string): number | null {
-  const value = Number(text(path).trim() || Number.NaN);
-  return Number.isFinite(value) ? value : null;
 }
 
 function freeBytes(path: string): number | null {

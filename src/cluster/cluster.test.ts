@@ -47,7 +47,7 @@ describe("collectives", () => {
   test("a ring gather inside one node costs its share at NVLink speed", () => {
     const link = wires().links[0] as Link;
     const seconds = collectiveSeconds(wires(), "allGather", 8e9, { size: 8, stride: 1 });
-    expect(seconds).toBeCloseTo(2e-5 + 3 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
+    expect(seconds).toBeCloseTo(2e-5 + 7 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
   });
 
   test("time grows with bytes, and no group costs nothing", () => {
@@ -62,6 +62,24 @@ describe("collectives", () => {
           expect(one).toBeGreaterThan(0);
           expect(collectiveSeconds(wires(), kind, bytes * 2, { size, stride })).toBeGreaterThan(one);
           expect(collectiveSeconds(wires(), kind, bytes, { size: 1, stride })).toBe(0);
+        },
+      ),
+    );
+  });
+
+  test("a larger group never exchanges the same bytes faster, and sending once to a block never costs more", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom<CollectiveKind>("allGather", "reduceScatter", "allReduce", "allToAll"),
+        fc.constantFrom(2, 4, 8, 16, 32, 64, 128),
+        fc.double({ min: 1e3, max: 1e10, noNaN: true }),
+        (kind, size, bytes) => {
+          const of = (n: number) => collectiveSeconds(wires(), kind, bytes, { size: n, stride: 1 });
+          expect(of(2 * size)).toBeGreaterThanOrEqual(of(size) * (1 - 1e-12));
+          const once = collectiveSeconds(wires(), "allToAll", bytes, { size, stride: 1 }, () => 0.5);
+          expect(once).toBeLessThanOrEqual(
+            collectiveSeconds(wires(), "allToAll", bytes, { size, stride: 1 }),
+          );
         },
       ),
     );

@@ -37,8 +37,16 @@ export function membersByLevel(links: readonly Link[], span: Span): number[] {
  *
  * @param bytes the whole tensor: gathered output, scattered input, reduced buffer; for allToAll what one rank sends
  *   including the part for itself
+ * @param kept allToAll only: share of the bytes left when what several members of a block want is sent there once, for a group
+ *   that lies in so many blocks
  */
-export function collectiveSeconds(wires: Wires, kind: CollectiveKind, bytes: number, span: Span): number {
+export function collectiveSeconds(
+  wires: Wires,
+  kind: CollectiveKind,
+  bytes: number,
+  span: Span,
+  kept: (blocks: number) => number = () => 1,
+): number {
   const n = span.size;
   if (n <= 1 || bytes <= 0) return 0;
   const known = wires.measured && measuredCollective(wires.measured, kind, bytes, span);
@@ -55,16 +63,23 @@ export function collectiveSeconds(wires: Wires, kind: CollectiveKind, bytes: num
       const speed = link.bandwidth * link.efficiency;
       // Ring share of a reduce or gather: the blocks below carry the tensor together, each an equal slice of it.
       const share =
-        kind === "allToAll" ? (here - inner) / n : kind === "broadcast" ? 1 / inner : (fan - 1) / fan / inner;
+        kind === "allToAll"
+          ? (kept(n / inner) * (here - inner)) / n
+          : kind === "broadcast"
+            ? 1 / inner
+            : (fan - 1) / fan / inner;
       const rounds = kind === "allReduce" ? 2 : 1;
       transfer = Math.max(transfer, (rounds * bytes * share) / speed);
-      // Large groups use trees: hops grow with the logarithm, and an all-to-all keeps several peers in flight.
-      hops += rounds * link.latency * (kind === "allToAll" ? Math.ceil(fan / 8) : Math.ceil(Math.log2(fan)));
+      hops += rounds * link.latency * hopCount(kind, fan);
     }
     inner = here;
   }
   return wires.collectiveSeconds + hops + transfer;
 }
+
+/** Hops in a row: a ring goes round, beyond eight members trees take over; an all-to-all keeps eight peers in flight. */
+const hopCount = (kind: CollectiveKind, fan: number): number =>
+  fan <= 8 ? fan - 1 : kind === "allToAll" ? 7 + (fan - 8) / 8 : 7 + 2 * Math.log2(fan / 8);
 
 /** Seconds of one message between two devices `distance` apart (in device numbers). */
 export function messageSeconds(wires: Wires, bytes: number, distance: number): number {

@@ -31,4 +31,5 @@ export {
   type Link,
   type MathFormat,
   type NodeGroup,
+  type PowerLimit,
 } from "./types.ts";

@@ -28,8 +28,16 @@ export type Efficiency = {
   readonly matrixCores: number;
   /** Share of the data-sheet gain that 8-bit and 4-bit products keep over bf16. */
   readonly lowPrecision: number;
+  /** Where the power limit, not the clock, sets the pace of long matrix work; absent: never. */
+  readonly power?: PowerLimit;
   readonly origin: "measured" | "fitted" | "assumed";
 };
+
+/**
+ * Average power against a device's limit: `matrix` is what matrix work draws at the clock of short kernels, `other` what the
+ * device draws the rest of the time, both over the limit.
+ */
+export type PowerLimit = { readonly matrix: number; readonly other: number };
 
 /** One logical accelerator that a rank drives: a GPU, or one die of a two-die package. */
 export type Device = {

@@ -1,24 +1,75 @@
 import { Random } from "../base/index.ts";
+import { NodeRefiner, type Surroundings } from "./node-refiner.ts";
 import { type Trace, traceLoads } from "./trace.ts";
 
-export type GroupingOptions = {
+export type GroupingOptions = Surroundings & {
   /** Most load of a node over the mean, on the trace; default 1.015, which leaves room for tokens not seen. */
   readonly mostLoad?: number;
   readonly passes?: number;
+  /** Grouping to start from, in place of one grown from the trace. */
+  readonly start?: Int32Array;
+  /** Times that a sixth of the experts is scattered anew and refined again, on the first `SAMPLE` tokens; default 0. */
+  readonly kicks?: number;
 };
+
+/** Tokens that kicked groupings are tried on; the best is refined on all. */
+const SAMPLE = 16_384;
 
 /**
  * Node of each expert, equally many a node, so that the experts of a token stand on few nodes while no node is overloaded.
  * A seed grouping grows around co-activated experts; then experts are exchanged (Fiduccia and Mattheyses' gains on the hypergraph of
- * tokens: exact count of nodes visited) while that lowers visits + penalty x tokens above `mostLoad`. Deterministic.
- * `nodes` must divide the experts.
+ * tokens: exact count of nodes visited) while that lowers visits + penalty x tokens above `mostLoad`. Kicks leave local optima
+ * (iterated local search). Deterministic. `nodes` must divide the experts.
  */
 export function groupByCoactivation(trace: Trace, nodes: number, options: GroupingOptions = {}): Int32Array {
-  const loads = traceLoads(trace);
-  const nodeOf = grow(trace, loads, nodes);
-  const refiner = new Refiner(trace, loads, nodes, nodeOf, options.mostLoad ?? 1.015);
-  for (let pass = 0; pass < (options.passes ?? 12); pass++) if (!refiner.pass(pass)) break;
-  return nodeOf;
+  const most = options.mostLoad ?? 1.015;
+  const settle = (some: Trace, start: Int32Array, around: Surroundings) => {
+    const nodeOf = start.slice();
+    const refiner = new NodeRefiner(some, nodes, nodeOf, most, around);
+    for (let pass = 0; pass < (options.passes ?? 12); pass++) if (!refiner.pass(pass)) break;
+    return { nodeOf, cost: refiner.cost() };
+  };
+  let start = options.start ?? grow(trace, traceLoads(trace), nodes);
+  if (options.kicks) {
+    const few = Math.min(trace.tokens, SAMPLE);
+    const some = { ...trace, tokens: few, chosen: trace.chosen.subarray(0, few * trace.k) };
+    const share = few / trace.tokens;
+    const around = {
+      ...options,
+      ...(options.fixed ? { fixed: options.fixed.map((load) => load * share) } : {}),
+    };
+    const random = new Random(trace.experts * 31 + nodes);
+    let here = settle(some, start, around);
+    let best = here;
+    for (let kick = 0; kick < options.kicks; kick++) {
+      const other = settle(some, scatter(here.nodeOf, random, options.pinned, nodes), around);
+      // A little worse is accepted: the next kick may lead out.
+      if (other.cost < here.cost * 1.002) here = other;
+      if (other.cost < best.cost) best = other;
+    }
+    start = best.nodeOf;
+  }
+  return settle(trace, start, options).nodeOf;
+}
+
+/** Exchanges the nodes of up to a sixth of the experts, pair by pair. */
+function scatter(
+  nodeOf: Int32Array,
+  random: Random,
+  pinned: Uint8Array | undefined,
+  nodes: number,
+): Int32Array {
+  const out = nodeOf.slice();
+  const { length } = out;
+  for (let k = random.int(2, Math.max(2, Math.floor(length / 6))); k > 0; k--) {
+    const a = random.int(0, length - 1);
+    const b = random.int(0, length - 1);
+    const [A, B] = [out[a] as number, out[b] as number];
+    if (pinned && (pinned[B * length + a] || pinned[A * length + b])) continue;
+    out[a] = B;
+    out[b] = A;
+  }
+  return nodes > 1 ? out : nodeOf;
 }
 
 /** Each node starts from the heaviest expert left and takes the one most often chosen with its members, for its own load. */
@@ -28,6 +79,7 @@ function grow(trace: Trace, loads: Float64Array, nodes: number): Int32Array {
   for (let at = 0; at < trace.chosen.length; at += k) {
     for (let i = at; i < at + k; i++) {
       for (let j = at; j < at + k; j++) {
+        if ((trace.chosen[i] as number) < 0 || (trace.chosen[j] as number) < 0) continue;
         const cell = (trace.chosen[i] as number) * experts + (trace.chosen[j] as number);
         if (i !== j) together[cell] = (together[cell] as number) + 1;
       }
@@ -57,153 +109,4 @@ function grow(trace: Trace, loads: Float64Array, nodes: number): Int32Array {
     }
   }
   return nodeOf;
-}
-
-/** Keeps, per token, how many of its experts stand on each node, and the gains that follow. */
-class Refiner {
-  readonly #trace: Trace;
-  readonly #loads: Float64Array;
-  readonly #nodes: number;
-  readonly #nodeOf: Int32Array;
-  readonly #most: number;
-  readonly #count: Uint8Array;
-  /** Tokens for which the expert is the only one on its node. */
-  readonly #alone: Float64Array;
-  /** [expert][node]: tokens of the expert that do not visit the node yet. */
-  readonly #fresh: Float64Array;
-  readonly #tokensOf: Int32Array[];
-  readonly #nodeLoad: Float64Array;
-
-  constructor(trace: Trace, loads: Float64Array, nodes: number, nodeOf: Int32Array, mostLoad: number) {
-    this.#trace = trace;
-    this.#loads = loads;
-    this.#nodes = nodes;
-    this.#nodeOf = nodeOf;
-    this.#most = (mostLoad * trace.tokens * trace.k) / nodes;
-    this.#count = new Uint8Array(trace.tokens * nodes);
-    this.#alone = new Float64Array(trace.experts);
-    this.#fresh = new Float64Array(trace.experts * nodes);
-    this.#nodeLoad = new Float64Array(nodes);
-    const fill = new Int32Array(trace.experts);
-    this.#tokensOf = Array.from(loads, (load) => new Int32Array(load));
-    for (let i = 0; i < trace.chosen.length; i++) {
-      const e = trace.chosen[i] as number;
-      const t = Math.floor(i / trace.k);
-      (this.#tokensOf[e] as Int32Array)[fill[e] as number] = t;
-      fill[e] = (fill[e] as number) + 1;
-      const cell = t * nodes + (nodeOf[e] as number);
-      this.#count[cell] = (this.#count[cell] as number) + 1;
-    }
-    for (let e = 0; e < trace.experts; e++) {
-      const node = nodeOf[e] as number;
-      this.#nodeLoad[node] = (this.#nodeLoad[node] as number) + (loads[e] as number);
-    }
-    for (let t = 0; t < trace.tokens; t++) this.#contribute(t, 1);
-  }
-
-  /** One sweep over all experts in a seeded order; false when nothing improved. */
-  pass(seed: number): boolean {
-    const { experts } = this.#trace;
-    let improved = false;
-    for (const a of new Random(seed).shuffle(Array.from({ length: experts }, (_, e) => e))) {
-      const A = this.#nodeOf[a] as number;
-      const ranked: { b: number; value: number }[] = [];
-      for (let b = 0; b < experts; b++) {
-        if (this.#nodeOf[b] === A) continue;
-        const value = this.#guess(a, b) + this.#overload(a, b);
-        if (value < 0) ranked.push({ b, value });
-      }
-      ranked.sort((x, y) => x.value - y.value || x.b - y.b);
-      let best = -1;
-      let least = -1e-9;
-      for (const { b, value } of ranked.slice(0, 6)) {
-        // `guess` never overstates the cost, so once it is above the best exact value the rest cannot win.
-        if (value >= least) break;
-        const exact = value + this.#shared(a, b);
-        if (exact < least) {
-          least = exact;
-          best = b;
-        }
-      }
-      if (best >= 0) {
-        this.#exchange(a, best);
-        improved = true;
-      }
-    }
-    return improved;
-  }
-
-  /** Change of visits if a and b change places, as if no token chose both. */
-  #guess(a: number, b: number): number {
-    const A = this.#nodeOf[a] as number;
-    const B = this.#nodeOf[b] as number;
-    const more = (this.#fresh[a * this.#nodes + B] as number) + (this.#fresh[b * this.#nodes + A] as number);
-    return more - (this.#alone[a] as number) - (this.#alone[b] as number);
-  }
-
-  /** What `guess` counts wrongly: tokens that chose both visit the same nodes afterwards. */
-  #shared(a: number, b: number): number {
-    const A = this.#nodeOf[a] as number;
-    const B = this.#nodeOf[b] as number;
-    const ofA = this.#tokensOf[a] as Int32Array;
-    const ofB = this.#tokensOf[b] as Int32Array;
-    let wrong = 0;
-    for (let i = 0, j = 0; i < ofA.length && j < ofB.length; ) {
-      const x = ofA[i] as number;
-      const y = ofB[j] as number;
-      if (x === y) {
-        if (this.#count[x * this.#nodes + A] === 1) wrong++;
-        if (this.#count[x * this.#nodes + B] === 1) wrong++;
-      }
-      if (x <= y) i++;
-      if (y <= x) j++;
-    }
-    return wrong;
-  }
-
-  /** Change of the penalty: 4 visits for each token-slot above the most. */
-  #overload(a: number, b: number): number {
-    const moved = (this.#loads[a] as number) - (this.#loads[b] as number);
-    const A = this.#nodeLoad[this.#nodeOf[a] as number] as number;
-    const B = this.#nodeLoad[this.#nodeOf[b] as number] as number;
-    const over = (load: number) => Math.max(0, load - this.#most);
-    return 4 * (over(A - moved) + over(B + moved) - over(A) - over(B));
-  }
-
-  #exchange(a: number, b: number): void {
-    const A = this.#nodeOf[a] as number;
-    const B = this.#nodeOf[b] as number;
-    const touched = new Set([...(this.#tokensOf[a] as Int32Array), ...(this.#tokensOf[b] as Int32Array)]);
-    for (const t of touched) this.#contribute(t, -1);
-    const shift = (e: number, from: number, to: number) => {
-      for (const t of this.#tokensOf[e] as Int32Array) {
-        const out = t * this.#nodes + from;
-        const into = t * this.#nodes + to;
-        this.#count[out] = (this.#count[out] as number) - 1;
-        this.#count[into] = (this.#count[into] as number) + 1;
-      }
-      this.#nodeOf[e] = to;
-      this.#nodeLoad[from] = (this.#nodeLoad[from] as number) - (this.#loads[e] as number);
-      this.#nodeLoad[to] = (this.#nodeLoad[to] as number) + (this.#loads[e] as number);
-    };
-    shift(a, A, B);
-    shift(b, B, A);
-    for (const t of touched) this.#contribute(t, 1);
-  }
-
-  /** Adds or removes one token's part of all gains. */
-  #contribute(t: number, sign: 1 | -1): void {
-    const { k, chosen } = this.#trace;
-    const nodes = this.#nodes;
-    for (let i = t * k; i < (t + 1) * k; i++) {
-      const e = chosen[i] as number;
-      if (this.#count[t * nodes + (this.#nodeOf[e] as number)] === 1) {
-        this.#alone[e] = (this.#alone[e] as number) + sign;
-      }
-      for (let node = 0; node < nodes; node++) {
-        const cell = e * nodes + node;
-        if (this.#count[t * nodes + node] === 0) this.#fresh[cell] = (this.#fresh[cell] as number) + sign;
-      }
-    }
-  }
 }

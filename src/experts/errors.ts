@@ -121,6 +121,11 @@ export const fail = catalog({
       zh: "每個詞元要有同樣多、互不相同的專家編號；見 docs/zh/experts.md",
     },
   },
+  EXPERTS_OPTION: {
+    exit: EXIT.usage,
+    message: { en: "{option}: {why}", zh: "{option}：{why}" },
+    next: { en: "see docs/en/experts.md, Foresight", zh: "見 docs/zh/experts.md「先見」" },
+  },
   EXPERTS_HISTORY: {
     exit: EXIT.usage,
     message: { en: "cannot decide from this history: {why}", zh: "無法由這段歷史作決定：{why}" },

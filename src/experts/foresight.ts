@@ -1,33 +1,27 @@
-import { err, ok, type Result } from "../base/index.ts";
+import { err, type Result } from "../base/index.ts";
 import { fail } from "./errors.ts";
 import { type Loads, makeLoads } from "./loads.ts";
 import { copyCounts } from "./placement.ts";
 import type { Shape } from "./shape.ts";
+import { makeTrace, type Trace } from "./trace.ts";
+
+/** Experts of token id v at `table[v * k .. v * k + k - 1]`. */
+export type HashTable = { readonly experts: number; readonly k: number; readonly table: Int32Array };
 
 /**
- * Loads of a hash-routed layer before any step is run: the experts of a token are a table of its id.
- *
- * @param table experts of token id v at `table[v * k .. v * k + k - 1]`
- * Errors: EXPERTS_TRACE for a token id or an expert outside the table.
+ * Choices of a hash-routed layer before any step is run: the experts of a token are a table of its id.
+ * Errors: EXPERTS_TRACE for a token id outside the table, or an expert that does not exist or comes twice.
  */
-export function hashLoads(
-  tokenIds: ArrayLike<number>,
-  table: Int32Array,
-  k: number,
-  experts: number,
-): Result<Float64Array> {
-  const loads = new Float64Array(experts);
+export function hashTrace(tokenIds: ArrayLike<number>, hash: HashTable): Result<Trace> {
+  const { experts, k, table } = hash;
+  const chosen = new Int32Array(tokenIds.length * k);
   for (let t = 0; t < tokenIds.length; t++) {
     const id = tokenIds[t] as number;
     if (!(id >= 0 && (id + 1) * k <= table.length))
-      return err(fail("EXPERTS_TRACE", { why: `token id ${id}` }));
-    for (let i = id * k; i < (id + 1) * k; i++) {
-      const e = table[i] as number;
-      if (!(e >= 0 && e < experts)) return err(fail("EXPERTS_TRACE", { why: `token id ${id}: expert ${e}` }));
-      loads[e] = (loads[e] as number) + 1;
-    }
+      return err(fail("EXPERTS_TRACE", { why: `token id ${id}: ${table.length / Math.max(1, k)} ids` }));
+    chosen.set(table.subarray(id * k, (id + 1) * k), t * k);
   }
-  return ok(loads);
+  return makeTrace(experts, k, chosen);
 }
 
 /** Routing of samples from a pre-scan or a first epoch: `counts[(n * layers + l) * experts + e]` tokens of sample n. */
@@ -37,6 +31,22 @@ export type Scan = {
   readonly experts: number;
   readonly counts: Float64Array | Int32Array | Uint16Array;
 };
+
+/** What each sample of `length` tokens loads, from what its tokens chose in each layer (same tokens in all). */
+export function scanOf(ids: readonly number[], traces: readonly Trace[], length: number): Scan {
+  const [first] = traces;
+  const samples = Math.floor((first?.tokens ?? 0) / length);
+  const experts = first?.experts ?? 0;
+  const counts = new Int32Array(samples * ids.length * experts);
+  traces.forEach(({ chosen, k }, l) => {
+    for (let i = 0; i < samples * length * k; i++) {
+      const n = Math.floor(i / (length * k));
+      const cell = (n * ids.length + l) * experts + (chosen[i] as number);
+      counts[cell] = (counts[cell] as number) + 1;
+    }
+  });
+  return { samples, ids, experts, counts };
+}
 
 /** Loads of the next window of samples: what a placement for that window is planned on. */
 export function windowLoads(scan: Scan, samples: readonly number[]): Result<Loads> {

@@ -4,16 +4,29 @@ export { groupByCoactivation, type GroupingOptions } from "./coactivation.ts";
 export { type CostModel, moveSeconds, type Traffic, trafficOf } from "./cost.ts";
 export { type ControllerOptions, type Decision, decide, type RelocateCommand } from "./decide.ts";
 export { type LayerDigest, LoadMonitor, type StepDigest } from "./digest.ts";
+export { fail as expertsFail } from "./errors.ts";
 export { type Forecaster, forecastLayer, type LayerForecast } from "./forecast.ts";
-export { hashLoads, sampleRankLoads, type Scan, windowLoads } from "./foresight.ts";
+export { sampleRankLoads, type Scan, scanOf, windowLoads } from "./foresight.ts";
 export { placeOnNodes } from "./grouped.ts";
 export { guardMemory, type GuardRequest, type GuardVerdict, type Remedy } from "./guard.ts";
 export { layerBound } from "./layer-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
 export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";
 export { layerMoves, matchRanks, type Move, placementMoves } from "./moves.ts";
+export {
+  busiestNode,
+  chooseHomes,
+  homesInTurn,
+  homesOfTokens,
+  loadsByNode,
+  type NodeGroups,
+  type NodePlanOptions,
+  plainGroups,
+  planNodes,
+  remoteFrom,
+} from "./node-plan.ts";
 export { noiseFloor, overDispersion } from "./noise.ts";
-export { type Packing, packSamples } from "./pack-samples.ts";
+export { type PackOptions, type Packing, packSamples } from "./pack-samples.ts";
 export { type LayerResult, plan, type PlanOptions } from "./plan.ts";
 export {
   type EplbMaps,
@@ -32,6 +45,7 @@ export {
   startPlacement,
 } from "./placement.ts";
 export { meanLoads, readLoads } from "./read-loads.ts";
+export { joinScans, type PreScan, readHashed, readTraces } from "./read-trace.ts";
 export {
   expected,
   type Forecast,

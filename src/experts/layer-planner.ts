@@ -4,7 +4,7 @@ import { spreadCopies } from "./copies.ts";
 import { expertOf, groupBound, groupLoads } from "./group-bound.ts";
 import { Packer } from "./pack.ts";
 import { exchange, rankLoads, slowest } from "./refine.ts";
-import { type Memory, searchHarder } from "./search.ts";
+import { type Memory, searchHarder, tryRemembered } from "./search.ts";
 import type { Shape } from "./shape.ts";
 
 /** A layer as placed: its slowest time and bound, both in load per unit of speed. */
@@ -39,29 +39,37 @@ export class FlatPlanner {
     const share = spreadCopies(loads, this.#order, bins.total, bins.ranks, this.#counts, this.#heap);
     const bound = flatBound(bins, loads, this.#order, this.#counts, share);
     const goal = Math.max(floor, bound.time * this.#goal);
+    const memory = this.#memory;
+    const crowded = this.#crowded(loads, goal);
+    if (memory.cut && !memory.missed) {
+      const time = tryRemembered(packer, memory, loads, this.#order, out, bound.time, goal);
+      if (time <= goal) return { time, bound };
+    }
     packer.packCounts(loads, this.#counts, out);
     rankLoads(bins, packer.share, out, this.#load);
     let time = Number.POSITIVE_INFINITY;
     const far = slowest(bins, this.#load) > 1.02 * goal;
-    const hopeless = this.#crowded(goal) || (far && this.#memory.cut && !this.#memory.missed);
+    const hopeless = crowded || (far && memory.cut !== undefined && !memory.missed);
     if (!hopeless) time = exchange(bins, packer.share, out, this.#load, goal, 4 * bins.total);
     if (time > goal) {
       time = slowest(bins, this.#load);
-      time = searchHarder(packer, this.#memory, loads, out, time, bound.time, goal);
+      time = searchHarder(packer, memory, loads, this.#order, out, time, bound.time, goal);
     }
     return { time, bound };
   }
 
   /** More than k copies a rank above goal / (k + 1): some rank must exceed the goal, so exchanging is in vain. */
-  #crowded(goal: number): boolean {
-    const { bins, share, counts } = this.#packer;
+  #crowded(loads: Float64Array, goal: number): boolean {
+    const { bins } = this.#packer;
+    const counts = this.#counts;
     if (!bins.even || bins.total === bins.experts) return false;
     const limit = goal * (bins.speed[0] as number);
     let halves = 0;
     let thirds = 0;
     for (let e = 0; e < bins.experts; e++) {
-      if ((share[e] as number) * 2 > limit) halves += counts[e] as number;
-      if ((share[e] as number) * 3 > limit) thirds += counts[e] as number;
+      const share = (loads[e] as number) / (counts[e] as number);
+      if (share * 2 > limit) halves += counts[e] as number;
+      if (share * 3 > limit) thirds += counts[e] as number;
     }
     return halves > bins.ranks || thirds > 2 * bins.ranks;
   }

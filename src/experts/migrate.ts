@@ -19,7 +19,8 @@ export type LayerMigration = {
  * first, by (1) one copy placed instead of a spare one if that is enough (one transfer), (2) the exchange that just brings it under the
  * target and keeps the partner under it (two transfers), preferring partners on the same node, (3) the exchange or copy that helps most.
  * Beside it stands the plan that changes at most one slot of each rank and deals those anew; what sends less is taken, a transfer over
- * the network counting double. Group-limited shapes change inside nodes only. Stops after `mostTransfers`, or when nothing helps.
+ * the network counting double. Group-limited shapes change inside nodes only. Stops after `mostTransfers`
+ * (step by step only), or when nothing helps.
  */
 export function migrateLayer(
   shape: Shape,
@@ -84,6 +85,8 @@ function cheapest(
   let best = migrateStepwise(bins, slots, loads, target, mostTransfers, nodeOf);
   const steps = best.curve;
   let cost = sendings(bins, before, slots, nodeOf);
+  // A part of the way is a point of the step by step curve; the other plan has none.
+  if (mostTransfers < Number.POSITIVE_INFINITY) return best;
   if ((steps.at(-1) as CurvePoint).transfers < FEW || bins.ranks < 3) return best;
   for (const copies of bins.total > bins.experts ? COPIES_FIRST : [0]) {
     const dealt = dealOneEach(bins, before, loads, target, copies, nodeOf);
@@ -91,7 +94,6 @@ function cheapest(
     const otherCost = sendings(bins, before, dealt, nodeOf);
     const times = [Math.max(other.time, target), Math.max(best.time, target)] as const;
     const nearer = times[0] < times[1] * (1 - 1e-9);
-    if (otherCost.transfers > mostTransfers) continue;
     if (!nearer && (times[0] > times[1] * (1 + 1e-9) || otherCost.weighted >= cost.weighted)) continue;
     cost = otherCost;
     const last = { transfers: cost.transfers, time: other.time };

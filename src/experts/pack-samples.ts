@@ -8,6 +8,13 @@ export type Packing = {
   readonly after: number;
 };
 
+export type PackOptions = {
+  /** Only samples of the same kind change places (their home node, say). */
+  readonly kinds?: ArrayLike<number>;
+  readonly tries?: number;
+  readonly seed?: number;
+};
+
 /**
  * Which samples of a global batch share a micro-batch, so that in each the ranks are loaded evenly: the batch itself and so the update
  * stay what they were. Starts from the given order and exchanges samples between micro-batches while the sum of slowest ranks falls.
@@ -18,9 +25,9 @@ export function packSamples(
   rows: readonly Float64Array[],
   ranks: number,
   microBatches: number,
-  tries = 40 * rows.length,
-  seed = 1,
+  options: PackOptions = {},
 ): Packing {
+  const { kinds, tries = 40 * rows.length, seed = 1 } = options;
   const size = rows.length / microBatches;
   if (!Number.isInteger(size)) throw new RangeError("samples do not divide into micro-batches");
   const width = rows[0]?.length ?? 0;
@@ -42,6 +49,7 @@ export function packSamples(
     const j = random.int(0, size - 1);
     const a = (batches[m] as number[])[i] as number;
     const b = (batches[o] as number[])[j] as number;
+    if (kinds && kinds[a] !== kinds[b]) continue;
     const rowA = rows[a] as Float64Array;
     const rowB = rows[b] as Float64Array;
     const costM = slowestAfter(sums[m] as Float64Array, rowA, rowB, ranks);

@@ -37,6 +37,11 @@ export class Packer {
 
   /** Packs with given copies (on uneven bins changed to what fits: `counts` of this object has them); `heaviestFirst` asks for the rule of uneven bins, which suits a few heavy copies among many light. */
   packCounts(loads: Float64Array, counts: Int32Array, out: Int32Array, heaviestFirst = false): void {
+    if (!this.tryCounts(loads, counts, out, heaviestFirst)) dealOut(this.bins, this.order, this.counts, out);
+  }
+
+  /** The same, but false where the rule runs into second copies that it cannot part; `out` is then no placement. */
+  tryCounts(loads: Float64Array, counts: Int32Array, out: Int32Array, heaviestFirst = false): boolean {
     const { bins, share } = this;
     if (counts !== this.counts) this.counts.set(counts);
     if (!bins.even) evenOut(bins, loads, this.counts);
@@ -47,9 +52,10 @@ export class Packer {
       const e = this.order[i] as number;
       for (let c = this.counts[e] as number; c > 0; c--) this.#items[at++] = e;
     }
-    if (bins.even && !heaviestFirst) this.#differencing(out);
-    else this.#earliestFinish(out);
-    if (bins.total > bins.experts && !separate(bins, share, out)) dealOut(bins, this.order, this.counts, out);
+    if (!bins.even) return this.#earliestFinish(out);
+    if (heaviestFirst) return this.#lightestRank(out);
+    this.#differencing(out);
+    return bins.total === bins.experts || separate(bins, share, out);
   }
 
   #differencing(out: Int32Array): void {
@@ -102,8 +108,60 @@ export class Packer {
     return (sums[0] as number) - (sums[ranks - 1] as number);
   }
 
+  /**
+   * The same as `#earliestFinish` where all ranks are alike: the copies of an expert, heaviest first, onto the lightest ranks with room,
+   * the first of equals. A heap holds the ranks; those that got a copy go back when all copies are placed.
+   */
+  #lightestRank(out: Int32Array): boolean {
+    const { bins, share } = this;
+    const each = bins.slots[0] as number;
+    const used = new Int32Array(bins.ranks);
+    const load = new Float64Array(bins.ranks);
+    const heap = Int32Array.from({ length: bins.ranks }, (_, r) => r);
+    const got = new Int32Array(bins.ranks);
+    const before = (a: number, b: number) =>
+      (load[a] as number) < (load[b] as number) || (load[a] === load[b] && a < b);
+    let size = bins.ranks;
+    for (let i = 0; i < bins.total; ) {
+      const e = this.#items[i] as number;
+      const copies = this.counts[e] as number;
+      if (copies > size) return false;
+      for (let c = 0; c < copies; c++) {
+        got[c] = heap[0] as number;
+        const last = heap[--size] as number;
+        let at = 0;
+        for (;;) {
+          let child = 2 * at + 1;
+          if (child >= size) break;
+          if (child + 1 < size && before(heap[child + 1] as number, heap[child] as number)) child++;
+          if (before(last, heap[child] as number)) break;
+          heap[at] = heap[child] as number;
+          at = child;
+        }
+        heap[at] = last;
+      }
+      for (let c = 0; c < copies; c++) {
+        const r = got[c] as number;
+        out[(bins.start[r] as number) + (used[r] as number)] = e;
+        used[r] = (used[r] as number) + 1;
+        load[r] = (load[r] as number) + (share[e] as number);
+        if (used[r] === each) continue;
+        let at = size++;
+        while (at > 0) {
+          const up = (at - 1) >> 1;
+          if (before(heap[up] as number, r)) break;
+          heap[at] = heap[up] as number;
+          at = up;
+        }
+        heap[at] = r;
+      }
+      i += copies;
+    }
+    return true;
+  }
+
   /** Heaviest item first onto the rank with room that would finish earliest. */
-  #earliestFinish(out: Int32Array): void {
+  #earliestFinish(out: Int32Array): boolean {
     const { bins, share } = this;
     const used = new Int32Array(bins.ranks);
     const load = new Float64Array(bins.ranks);
@@ -119,11 +177,12 @@ export class Packer {
           best = r;
         }
       }
-      if (best < 0) return dealOut(bins, this.order, this.counts, out);
+      if (best < 0) return false;
       out[(bins.start[best] as number) + (used[best] as number)] = e;
       used[best] = (used[best] as number) + 1;
       load[best] = (load[best] as number) + (share[e] as number);
     }
+    return true;
   }
 }
 

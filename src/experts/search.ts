@@ -14,12 +14,14 @@ type Cut = { readonly share: number; readonly heaviestFirst: boolean };
 
 /**
  * Second attempts at a layer that plain packing left above its goal. Every attempt keeps the best packing in `slots`.
+ * @param order experts from the heaviest down
  * @returns the slowest time of the best packing
  */
 export function searchHarder(
   packer: Packer,
   memory: Memory,
   loads: Float64Array,
+  order: Int32Array,
   slots: Int32Array,
   time: number,
   bound: number,
@@ -27,35 +29,51 @@ export function searchHarder(
 ): number {
   const bins = packer.bins;
   const best = { slots, time };
-  if (bins.total > bins.experts) cutCopies(packer, memory, loads, best, bound, goal);
+  if (bins.total > bins.experts) cutCopies(packer, memory, loads, order, best, bound, goal);
   if (best.time > goal && bins.total > bins.experts) tryAllCopies(packer, loads, best, goal);
   if (best.time > goal) restart(packer, loads, best, bound, goal);
   return best.time;
 }
 
-type Best = { readonly slots: Int32Array; time: number };
-
-/**
- * Copies just enough for a cut; what is left over goes to the lightest experts, which makes light companions. All cuts are packed,
- * the best packings are refined.
- */
-function cutCopies(
+/** The cut that helped the layer before, tried before anything else; Infinity where it does not reach the goal. */
+export function tryRemembered(
   packer: Packer,
   memory: Memory,
   loads: Float64Array,
+  order: Int32Array,
+  slots: Int32Array,
+  bound: number,
+  goal: number,
+): number {
+  if (!memory.cut) return Number.POSITIVE_INFINITY;
+  const best = { slots, time: Number.POSITIVE_INFINITY };
+  const { refined } = cutter(packer, loads, order, best, bound, goal);
+  memory.missed = !refined(memory.cut);
+  return memory.missed ? Number.POSITIVE_INFINITY : best.time;
+}
+
+type Best = { readonly slots: Int32Array; time: number };
+
+/**
+ * Copies just enough for a cut; what is left over goes to the lightest experts, which makes light companions. `packed` gives the slowest
+ * time of a cut's packing, `refined` whether exchanges bring it to the goal.
+ */
+function cutter(
+  packer: Packer,
+  loads: Float64Array,
+  order: Int32Array,
   best: Best,
   bound: number,
   goal: number,
-): void {
+): { packed: (cut: Cut) => number; refined: (cut: Cut) => boolean } {
   const { bins } = packer;
-  const light = Array.from(loads.keys()).sort((a, b) => (loads[a] as number) - (loads[b] as number) || a - b);
   const unit = bound * Math.max(...bins.speed);
   const trial = new Int32Array(bins.total);
   const load = new Float64Array(bins.ranks);
   const packed = (cut: Cut): number => {
-    const counts = countsFor(bins, loads, light, cut.share * unit);
+    const counts = countsFor(bins, loads, order, cut.share * unit);
     if (!counts) return Number.POSITIVE_INFINITY;
-    packer.packCounts(loads, counts, trial, cut.heaviestFirst);
+    if (!packer.tryCounts(loads, counts, trial, cut.heaviestFirst)) return Number.POSITIVE_INFINITY;
     rankLoads(bins, packer.share, trial, load);
     return slowest(bins, load);
   };
@@ -66,17 +84,34 @@ function cutCopies(
       best.time = time;
       best.slots.set(trial);
     }
-    if (time <= goal) memory.cut = cut;
     return time <= goal;
   };
-  memory.missed = false;
-  if (memory.cut && refined(memory.cut)) return;
+  return { packed, refined };
+}
+
+/** All cuts are packed, the best packings are refined; the cut that reaches the goal is remembered. */
+function cutCopies(
+  packer: Packer,
+  memory: Memory,
+  loads: Float64Array,
+  order: Int32Array,
+  best: Best,
+  bound: number,
+  goal: number,
+): void {
+  const { packed, refined } = cutter(packer, loads, order, best, bound, goal);
+  if (memory.cut && !memory.missed && refined(memory.cut)) return;
   memory.missed = memory.cut !== undefined;
   const cuts = CUTS.flatMap((share) =>
-    (bins.even ? [false, true] : [true]).map((heaviestFirst) => ({ share, heaviestFirst })),
+    (packer.bins.even ? [false, true] : [true]).map((heaviestFirst) => ({ share, heaviestFirst })),
   );
   const first = cuts.map((cut) => ({ cut, time: packed(cut) })).sort((a, b) => a.time - b.time);
-  for (const { cut } of first.slice(0, MOST_REFINED)) if (refined(cut)) return;
+  for (const { cut } of first.slice(0, MOST_REFINED)) {
+    if (!refined(cut)) continue;
+    memory.cut = cut;
+    memory.missed = false;
+    return;
+  }
 }
 
 /** Most ways to share out spare copies that are all tried. */
@@ -118,12 +153,7 @@ function tryAllCopies(packer: Packer, loads: Float64Array, best: Best, goal: num
 }
 
 /** Least copies that keep every share at or below `most`, the spare ones on the lightest experts; undefined if too many. */
-function countsFor(
-  bins: Bins,
-  loads: Float64Array,
-  light: readonly number[],
-  most: number,
-): Int32Array | undefined {
+function countsFor(bins: Bins, loads: Float64Array, order: Int32Array, most: number): Int32Array | undefined {
   const counts = new Int32Array(bins.experts);
   let spare = bins.total;
   for (let e = 0; e < bins.experts; e++) {
@@ -131,7 +161,8 @@ function countsFor(
     spare -= counts[e] as number;
   }
   if (spare < 0) return undefined;
-  for (const e of light) {
+  for (let i = bins.experts - 1; i >= 0 && spare > 0; i--) {
+    const e = order[i] as number;
     const more = Math.min(spare, bins.ranks - (counts[e] as number));
     counts[e] = (counts[e] as number) + more;
     spare -= more;

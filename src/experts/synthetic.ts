@@ -58,7 +58,12 @@ export type TraceRecipe = {
 };
 
 /** Seeded choices of tokens with block structure: a token draws a block by popularity, then its k different experts. */
-export function makeUpTrace(recipe: TraceRecipe): { chosen: Int32Array; k: number; experts: number } {
+export function makeUpTrace(recipe: TraceRecipe): {
+  chosen: Int32Array;
+  k: number;
+  experts: number;
+  blockOf: Int32Array;
+} {
   const { experts, k, tokens, blocks } = recipe;
   const random = new Random(recipe.seed);
   const ids = random.shuffle(Array.from({ length: experts }, (_, e) => e));
@@ -96,7 +101,7 @@ export function makeUpTrace(recipe: TraceRecipe): { chosen: Int32Array; k: numbe
       own.add(random.next() < recipe.cohesion && tries < 200 ? draw() : any());
     chosen.set([...own], t * k);
   }
-  return { chosen, k, experts };
+  return { chosen, k, experts, blockOf };
 }
 
 export type HistoryRecipe = {

@@ -2,13 +2,22 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Random, unwrap } from "../base/index.ts";
 import { groupByCoactivation } from "./coactivation.ts";
-import { hashLoads, sampleRankLoads, windowLoads } from "./foresight.ts";
+import { hashTrace, sampleRankLoads, scanOf, windowLoads } from "./foresight.ts";
 import { placeOnNodes } from "./grouped.ts";
 import { packSamples } from "./pack-samples.ts";
 import { checkPlacement, loadOfRanks, startPlacement } from "./placement.ts";
+import { joinScans, readHashed, readTraces } from "./read-trace.ts";
 import { makeShape } from "./shape.ts";
 import { makeUpTrace } from "./synthetic.ts";
-import { distinctNodes, makeTrace, nodeMaxOverMean, remoteNodes, sliceTrace, traceLoads } from "./trace.ts";
+import {
+  distinctNodes,
+  makeTrace,
+  nodeMaxOverMean,
+  remoteNodes,
+  sliceTrace,
+  type Trace,
+  traceLoads,
+} from "./trace.ts";
 
 const structured = (tokens: number, seed: number, cohesion = 0.6) => {
   const { chosen, k, experts } = makeUpTrace({
@@ -87,17 +96,90 @@ describe("co-activation", () => {
 });
 
 describe("foresight", () => {
-  test("hash-routed loads are those of counting token by token", () => {
+  test("hash-routed choices are those of looking up token by token, and so are the samples' counts", () => {
     const random = new Random(1);
-    const table = Int32Array.from({ length: 100 * 2 }, () => random.int(0, 15));
+    const rows = Array.from({ length: 100 }, () =>
+      random.shuffle(Array.from({ length: 16 }, (_, e) => e)).slice(0, 2),
+    );
+    const hash = { experts: 16, k: 2, table: Int32Array.from(rows.flat()) };
     const ids = Array.from({ length: 500 }, () => random.int(0, 99));
-    const loads = unwrap(hashLoads(ids, table, 2, 16));
+    const trace = unwrap(hashTrace(ids, hash));
+    const loads = traceLoads(trace);
+    const scan = scanOf([3], [trace], 50);
     for (let e = 0; e < 16; e++) {
-      const want = ids.reduce((sum, id) => sum + [0, 1].filter((i) => table[id * 2 + i] === e).length, 0);
-      expect(loads[e]).toBe(want);
+      expect(loads[e]).toBe(ids.filter((id) => (rows[id] as number[]).includes(e)).length);
+      expect(scan.counts[7 * 16 + e]).toBe(
+        ids.slice(350, 400).filter((id) => (rows[id] as number[]).includes(e)).length,
+      );
     }
-    expect(hashLoads([100], table, 2, 16).ok).toBe(false);
-    expect(hashLoads([1], table, 2, 1).ok).toBe(false);
+    expect(unwrap(windowLoads(scan, [...Array(10).keys()])).values).toEqual(loads);
+    expect(hashTrace([100], hash).ok).toBe(false);
+    expect(hashTrace([1], { ...hash, experts: 1 }).ok).toBe(false);
+  });
+
+  test("traces and token files read as documented; bad ones are coded, with their line", () => {
+    const line = (layer: number, chosen: number[], more = {}) =>
+      JSON.stringify({ layer, experts: 4, k: 2, length: 2, chosen, ...more });
+    const good = unwrap(readTraces(`${line(5, [0, 1, 2, 3])}\n${line(3, [1, 0, 1, 2])}\n`));
+    expect([good.ids, good.length, good.traces.map((t) => [...t.chosen])]).toEqual([
+      [3, 5],
+      2,
+      [
+        [1, 0, 1, 2],
+        [0, 1, 2, 3],
+      ],
+    ]);
+    const cases: [string, number | undefined][] = [
+      ["", undefined],
+      ["{", 1],
+      [`${line(0, [0, 1])}\n${line(0, [0, 1], { length: 1 })}`, 1],
+      [line(0, [0, 1, 2]), 1],
+      [line(0, [0, 4]), 1],
+      [line(-1, [0, 1]), 1],
+      [line(0, [0, 1], { experts: 0 }), 1],
+      [line(0, [0, 1], { chosen: 3 }), 1],
+      [`${line(0, [0, 1, 1, 2])}\n\n${line(1, [0, 1], { length: 1 })}`, 3],
+      [`${line(0, [0, 1, 1, 2])}\n${line(1, [0, 1, 1, 2], { experts: 8 })}`, 2],
+      [line(0, [0, 1, 1, 2], { length: 3 }), 1],
+      [`${line(0, [0, 1, 1, 2])}\n${line(0, [0, 1, 1, 2])}`, 2],
+    ];
+    for (const [text, at] of cases) {
+      const read = readTraces(text, "t.ndjson");
+      expect([text, read.ok ? "ok" : read.error.code, read.ok ? 0 : read.error.place?.line]).toEqual([
+        text,
+        "EXPERTS_TRACE",
+        at,
+      ]);
+    }
+    const table = '{"experts":4,"layers":{"0":[[0,1],[2,3]]}}';
+    const hashed = unwrap(readHashed(table, "[0,1]\n[1,1]\n"));
+    expect([hashed.ids, hashed.length, [...(hashed.traces[0] as Trace).chosen]]).toEqual([
+      [0],
+      2,
+      [0, 1, 2, 3, 2, 3, 2, 3],
+    ]);
+    expect(unwrap(joinScans(good, unwrap(readHashed(table, "[0,1]")))).ids).toEqual([0, 3, 5]);
+    for (const [t, tokens] of [
+      [table, ""],
+      [table, "[0]\n[0,1]"],
+      [table, "[2]"],
+      [table, "[-1]"],
+      [table, "7"],
+      ["[]", "[0]"],
+      ['{"experts":4,"layers":{}}', "[0]"],
+      ['{"experts":4,"layers":{"x":[[0]]}}', "[0]"],
+      ['{"experts":4,"layers":{"0":[[0],[1,2]]}}', "[0]"],
+      ['{"experts":4,"layers":{"0":[[4]]}}', "[0]"],
+    ] as const) {
+      const read = readHashed(t, tokens);
+      expect([t, tokens, read.ok ? "ok" : read.error.code]).toEqual([t, tokens, "EXPERTS_TRACE"]);
+    }
+    for (const other of [
+      readHashed(table, "[0]"),
+      readHashed('{"experts":3,"layers":{"0":[[0]]}}', "[0,0]"),
+      readTraces(line(3, [0, 1, 1, 2])),
+    ])
+      expect(joinScans(good, unwrap(other)).ok).toBe(false);
   });
 
   test("packing exchanges samples only, never makes it worse, and helps where samples differ", () => {

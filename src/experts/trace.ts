@@ -32,10 +32,10 @@ export const sliceTrace = (trace: Trace, from: number, to: number): Trace => ({
   chosen: trace.chosen.subarray(from * trace.k, to * trace.k),
 });
 
-/** Tokens per expert of a trace. */
+/** Tokens per expert of a trace; ids below 0 are skipped. */
 export function traceLoads(trace: Trace): Float64Array {
   const loads = new Float64Array(trace.experts);
-  for (const e of trace.chosen) loads[e] = (loads[e] as number) + 1;
+  for (const e of trace.chosen) if (e >= 0) loads[e] = (loads[e] as number) + 1;
   return loads;
 }
 

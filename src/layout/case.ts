@@ -54,6 +54,19 @@ const TRAINING_KEYS = [
   "mtp",
   "capacityFactor",
 ] as const;
+/** Stacks by the ZeRO level they run unless told otherwise. All but our own follow the Megatron-class rules. */
+const STACKS = {
+  megatron: 1,
+  mindspeed: 1,
+  bridge: 1,
+  fsdp2: 3,
+  torchtitan: 3,
+  automodel: 3,
+  veomni: 3,
+  tessera: 3,
+} as const satisfies Readonly<Record<string, Layout["zero"]>>;
+type Stack = keyof typeof STACKS;
+const STACK_NAMES = Object.keys(STACKS) as Stack[];
 const WEIGHT_FORMATS = ["float32", "bfloat16", "fp8", "mxfp8", "fp4"] as const;
 
 /**
@@ -82,8 +95,9 @@ function read(data: unknown, index: number, adapt: (cluster: Cluster) => Cluster
   const config = { ...r.object(top["model"], "model"), ...r.object(top["override"] ?? {}, "override") };
   const model = unwrapOr(importModel(config, { name }));
   const cluster = adapt(readCluster(top["cluster"], r));
-  const engine = r.oneOf(top["engine"], "engine", ["megatron", "tessera"] as const, "megatron");
-  const { layout: draft, traits: formats, training } = readTraining(r, top, model, engine, cluster);
+  const stack = r.oneOf(top["engine"], "engine", STACK_NAMES, "megatron");
+  const engine: Engine = stack === "tessera" ? "tessera" : "megatron";
+  const { layout: draft, traits: formats, training } = readTraining(r, top, model, stack, cluster);
   const traits = readTraits(r, top["traits"], engineTraits(engine, training, formats));
   const l = r.object(top["layout"] ?? {}, "layout");
   const stages =
@@ -101,10 +115,10 @@ const unwrapOr = <T>(result: Result<T>): T => {
   throw result.error;
 };
 
-function readTraining(r: CaseReader, top: Data, model: Model, engine: Engine, cluster: Cluster) {
+function readTraining(r: CaseReader, top: Data, model: Model, stack: Stack, cluster: Cluster) {
   const t = r.object(top["training"], "training", TRAINING_KEYS);
   const { precision, traits } = readPrecision(r, t["precision"]);
-  const layout = readLayout(r, top["layout"] ?? {}, engine, cluster);
+  const layout = readLayout(r, top["layout"] ?? {}, stack, cluster);
   const microBatch = r.count(t["microBatch"], "training.microBatch", 1);
   const data = layout.dpReplicate * layout.dpShard;
   if (t["globalBatch"] !== undefined && t["microBatches"] !== undefined) {
@@ -152,7 +166,7 @@ function readPrecision(r: CaseReader, given: unknown): { precision: Precision; t
 }
 
 /** Everything but the stage list. */
-function readLayout(r: CaseReader, data: unknown, engine: Engine, cluster: Cluster): Layout {
+function readLayout(r: CaseReader, data: unknown, stack: Stack, cluster: Cluster): Layout {
   const l = r.object(data, "layout", LAYOUT_KEYS);
   const degree = (key: string) => r.count(l[key], `layout.${key}`, 1);
   const [pp, vpp, tp, cp] = [degree("pp"), degree("vpp"), degree("tp"), degree("cp")];
@@ -165,7 +179,7 @@ function readLayout(r: CaseReader, data: unknown, engine: Engine, cluster: Clust
       `pp ${pp} x tp ${tp} x cp ${cp} x dpReplicate ${dpReplicate} does not divide the ${world} devices of the cluster`,
     );
   }
-  const zero = r.oneOf(l["zero"], "layout.zero", [0, 1, 2, 3] as const, engine === "tessera" ? 3 : 1);
+  const zero = r.oneOf(l["zero"], "layout.zero", [0, 1, 2, 3] as const, STACKS[stack]);
   const recomputes = l["stageRecompute"];
   const layout: Layout = {
     pp,
@@ -188,7 +202,7 @@ function readLayout(r: CaseReader, data: unknown, engine: Engine, cluster: Clust
     reshardAfterForward: r.flag(
       l["reshardAfterForward"],
       "layout.reshardAfterForward",
-      engine !== "tessera" || pp === 1,
+      stack !== "tessera" || pp === 1,
     ),
     schedule: r.oneOf(l["schedule"], "layout.schedule", SCHEDULES, vpp > 1 ? "interleaved1f1b" : "1f1b"),
     stages: [],

@@ -284,11 +284,18 @@ const ROWS: readonly Row[] = [
   },
   { what: "SGD keeps none", to: { training: { optimizer: "sgd" } }, less: ["optimizer"] },
   {
-    what: "a dispatcher that sends once per node",
+    what: "a dispatcher that sends once to a rank",
     from: { layout: { ep: 16 } },
     to: { traits: { deduplicate: true } },
     less: ["expert"],
   },
+  {
+    what: "experts that cast their own inputs",
+    from: { training: { precision: "fp8" } },
+    to: { traits: { fusedCasts: true } },
+    less: ["seconds"],
+  },
+  { what: "a host slower than the device", to: { traits: { hostLayerSeconds: 0.2 } }, more: ["seconds"] },
   {
     what: "overlapped gradient exchange",
     from: { traits: { overlapData: false } },

@@ -29,6 +29,9 @@ export const fallbacks = (request: PlanRequest, full: Plan, most = 8): FallbackP
   ...eachFallback(request, full, most),
 ];
 
+/** Worlds looked at for each count of lost nodes: counts that barely divide come first and must not end the look. */
+const TRIES = 12;
+
 /** The same one by one, for callers that must answer something else between two searches. */
 export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Generator<FallbackPlan> {
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
@@ -45,7 +48,7 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
     if (devices < 1) break;
     let found: Found | undefined;
     // Fewer devices may divide better than more: look at a few worlds below and keep the fastest.
-    for (let world = devices, tries = 0; world >= Math.max(1, devices / 2) && tries < 6; world -= node) {
+    for (let world = devices, tries = 0; world >= Math.max(1, devices / 2) && tries < TRIES; world -= node) {
       if (found && devices / world > 1.35) break;
       const next = best(world);
       if (next) {

@@ -31,6 +31,7 @@ export {
   type PlannedTime,
   type PlanRequest,
   runSearch,
+  searchAll,
 } from "./plan.ts";
 export { type PrecisionName, PRECISIONS } from "./precision.ts";
 export { predictMemory } from "./predict.ts";
@@ -45,6 +46,7 @@ export {
   simulate,
 } from "./schedule/index.ts";
 export {
+  CATEGORY_NAMES,
   CONSTRAINT_NAMES,
   type ConstraintName,
   type Constraints,

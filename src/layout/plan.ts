@@ -2,7 +2,7 @@ import { err, formatBytes, ok, type Result, type Text } from "../base/index.ts";
 import { type Cluster, clusterDevices } from "../cluster/index.ts";
 import { countParameters, type Model } from "../model/index.ts";
 import { layoutFail } from "./errors.ts";
-import type { Layout, Training } from "./layout.ts";
+import { type Layout, type Training, worldOf } from "./layout.ts";
 import { predictMemory } from "./predict.ts";
 import type { MemoryReport } from "./memory/types.ts";
 import {
@@ -87,7 +87,30 @@ const MARGIN = 0.04;
  * // errors: PLAN_NO_LAYOUT (nothing legal), PLAN_NO_ROOM (by how much, and what would make it fit)
  */
 export function plan(request: PlanRequest): Result<Plan> {
-  return planFrom(request, runSearch(request));
+  return planFrom(request, searchAll(request));
+}
+
+/**
+ * The search over all devices; where their count allows no layout (one node less than a round number, say), over fewer, so that the
+ * rest waits as spares. Looks at most a quarter down and keeps the fastest of a few counts.
+ */
+export function searchAll(request: PlanRequest): SearchResult {
+  const all = runSearch(request);
+  if (all.found.length > 0 || all.nearest || request.world !== undefined) return all;
+  const devices = clusterDevices(request.cluster);
+  const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
+  let best: { world: number; seconds: number } | undefined;
+  for (
+    let world = devices - node, legal = 0;
+    world >= 0.75 * devices && world > 0 && legal < 8;
+    world -= node
+  ) {
+    const found = runSearch({ ...request, world, simulate: 24 }).found[0];
+    if (!found) continue;
+    legal++;
+    if (!best || found.time.seconds < best.seconds) best = { world, seconds: found.time.seconds };
+  }
+  return best ? runSearch({ ...request, world: best.world }) : all;
 }
 
 /** The plan that a finished search holds; `plan` when the rejected layouts are wanted too. */
@@ -133,7 +156,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     time,
     memory: best.memory,
     free: best.free,
-    why: whyBest(best, result),
+    why: [...whyBest(best, result), ...spares(request, best.layout)],
     alternatives: result.found.slice(1, 1 + (request.alternatives ?? 10)).map((found) => ({
       name: layoutName(found.layout, found.training.microBatch),
       layout: found.layout,
@@ -150,6 +173,18 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
       optimal: result.leftBound >= best.time.seconds,
     },
   };
+}
+
+/** What to say when some devices of the cluster take no part. */
+function spares({ cluster, world }: PlanRequest, layout: Layout): Text[] {
+  const [all, used] = [clusterDevices(cluster), worldOf(layout)];
+  if (world !== undefined || used === all) return [];
+  return [
+    {
+      en: `No layout is legal on all ${all} devices; ${all - used} wait as spares.`,
+      zh: `${all} 個加速器全用時沒有合法佈局；${all - used} 個留作備用。`,
+    },
+  ];
 }
 
 function noPlan(request: PlanRequest, result: SearchResult) {

@@ -164,6 +164,17 @@ const entries = {
     },
     next: { en: "free some room, then: tessera resume {run}", zh: "清出空間後：tessera resume {run}" },
   },
+  RUN_MEMORY: {
+    exit: EXIT.environment,
+    message: {
+      en: "rank {rank} needs {needed} on {device}, and {free} are free there for it",
+      zh: "進程 {rank} 在 {device} 上需要 {needed}，但僅有 {free} 可用",
+    },
+    next: {
+      en: "free memory on that device, or need less: {lighter} or more ranks; then: tessera resume {run}",
+      zh: "釋放該裝置的記憶體，或減少需求：{lighter} 或更多進程；然後：tessera resume {run}",
+    },
+  },
   RUN_ENVIRONMENT: {
     exit: EXIT.environment,
     message: { en: "rank {rank} cannot work here: {how}", zh: "進程 {rank} 無法在此執行：{how}" },

@@ -52,6 +52,16 @@ const rankCrash: Rule = (state, signal, run) => {
   const step = state.steps[rank] ?? 0;
   const evidence = { rank, how, step, attempt: signal.attempt };
   if (code === WORKER_NOT_FINITE) return notFinite(state, run, rank, evidence);
+  if (code === WORKER_ENVIRONMENT && fatal?.code === "ENGINE_MEMORY") {
+    const facts = fatal as unknown as Readonly<Record<string, unknown>>;
+    const bytes = (name: string) => formatBytes(Number(facts[name]));
+    const short = { needed: bytes("needed"), free: bytes("free"), device: String(facts["device"]) };
+    const lighter = String(facts["lighter"] || "batch.microBatch: 1, layout.recompute: full");
+    return {
+      alarm: alarm("rankCrash", "RUN_MEMORY", { rank, step }, { ...evidence, ...short, lighter }),
+      remedy: { do: "fail", verdict: "RUN_MEMORY" },
+    };
+  }
   if (code === WORKER_ENVIRONMENT) {
     return {
       alarm: alarm("rankCrash", "RUN_ENVIRONMENT", { rank, step }, evidence),

@@ -188,6 +188,29 @@ test("environment and engine faults are not tried again", () => {
   });
 });
 
+test("a rank whose device has too little memory is told with both numbers and what would need less", () => {
+  const night = new Night();
+  night.begin();
+  const facts = {
+    needed: 6 * 1024 ** 3,
+    free: 1024 ** 3,
+    device: "cpu",
+    lighter: "layout.recompute: full (900 MiB)",
+  };
+  night.say({
+    kind: "worker",
+    message: message("fatal", 2, 0, 1, { code: "ENGINE_MEMORY", message: "rank 2 needs", ...facts }),
+  });
+  expect(night.exit(2, 3)).toMatchObject({
+    alarm: {
+      code: "RUN_MEMORY",
+      rank: 2,
+      evidence: { needed: "6.00 GiB", free: "1.00 GiB", device: "cpu", lighter: facts.lighter },
+    },
+    remedy: { do: "fail", verdict: "RUN_MEMORY" },
+  });
+});
+
 const GIB = 1024 ** 3;
 const disk = (night: Night, freeBytes: number) =>
   night.say({ kind: "disk", freeBytes, totalBytes: 100 * GIB });

@@ -40,10 +40,40 @@ test("plan answers in pictures and in one JSON document", () => {
   for (const part of ["Why", "The puzzle", "Where the step goes", "MFU"]) expect(text.out).toContain(part);
   const json = tessera([...asked, "--json", "--fallback", "1"]);
   const plan = JSON.parse(json.out);
+  expect(plan.memory.classOf).toHaveLength(16);
+  expect(plan.why.some((line: { en: string }) => line.en.includes("fullest stage"))).toBe(true);
+  expect(plan.fallbacks[0].seconds).toBeGreaterThanOrEqual(plan.time.seconds);
   expect(plan.schema).toBe("tessera.plan/v1");
   expect(plan.memory.classes.length).toBeGreaterThan(0);
   const sum = Object.values(plan.time.breakdown as Record<string, number>).reduce((a, b) => a + b, 0);
   expect(sum).toBeCloseTo(plan.time.seconds, 9);
+});
+
+test("a recipe is planned for this machine, or for the cluster that is named", () => {
+  const recipe = join(ROOT, "examples/operations-research/recipe.yaml");
+  const here = JSON.parse(tessera(["plan", recipe, "--json"]).out);
+  expect(here.layout).toMatchObject({ pp: 2, ep: 2, dpShard: 2, zero: 3 });
+  expect(here.training).toMatchObject({ sequence: 256, globalBatch: 16 });
+  const there = JSON.parse(tessera(["plan", recipe, "--cluster", "cpu:4", "--batch", "32", "--json"]).out);
+  expect(there.training.globalBatch).toBe(32);
+  // More devices than the recipe's layout names go to data parallelism.
+  const eight = JSON.parse(tessera(["plan", recipe, "--cluster", "cpu:8", "--json"]).out);
+  expect(eight.layout).toMatchObject({ pp: 2, ep: 2, dpShard: 4 });
+  const faulty = join(folder, "faulty.yaml");
+  writeFileSync(faulty, "name: x\nmodle: y\n");
+  const refused = tessera(["plan", faulty, "--json"]);
+  expect(refused.code).toBe(2);
+  expect(JSON.parse(refused.out).place).toMatchObject({ file: faulty, line: 2 });
+});
+
+test("a well-known model needs no file", () => {
+  const plan = JSON.parse(
+    tessera(["plan", "--model", "qwen3-30b-a3b", "--cluster", "h100:16", "--json"]).out,
+  );
+  expect(plan.time.seconds).toBeGreaterThan(0);
+  const unknown = tessera(["plan", "--model", "qwen3-30b", "--cluster", "h100:16"]);
+  expect(unknown.code).toBe(2);
+  expect(unknown.err).toContain("Qwen3-30B-A3B");
 });
 
 test("an export goes to standard output alone", () => {

@@ -84,6 +84,11 @@ export class Fleet {
     );
   }
 
+  /** Process ids in rank order. */
+  get pids(): number[] {
+    return this.#ranks.map(({ child }) => child.pid ?? 0);
+  }
+
   stop(): void {
     for (const { child } of this.#ranks) child.kill("SIGKILL");
   }

@@ -3,14 +3,32 @@
  * without its Chinese, and nothing here that no verb says.
  */
 export const CHINESE: Readonly<Record<string, string>> = {
+  // calibrate
+  "measure this model's shapes and whole steps of it (config.json or its folder)":
+    "量測此模型的形狀與完整訓練步（config.json 或其資料夾）",
+  "ranks of a node (default: one a device; on CPU two a core)":
+    "每節點的進程數（預設每裝置一個；CPU 每核心兩個）",
+  "sequences a rank takes at once": "每個進程一次處理的序列數",
+  "stop after this long; the next call goes on": "到此分鐘數即停止；下次執行會繼續",
+  "measure at most so many points": "最多量測的點數",
+  "where the profile goes (.json, or YAML)": "描述檔的位置（.json，否則為 YAML）",
+  "where finished points are kept": "保存已完成量測點的資料夾",
+  "what tessera calibrate measured on these devices": "tessera calibrate 在這些裝置上的量測結果",
+  "what tessera calibrate measured; without --cluster, plan for that machine":
+    "tessera calibrate 的量測結果；未給 --cluster 時即規劃該機器",
   // setup, plan, estimate
   "with the tools for tests and checks": "連同測試與檢查的工具",
-  "config.json, or the folder that holds it": "config.json，或含有它的資料夾",
+  "recipe.yaml: plan what it asks for, on this machine unless --cluster says where":
+    "recipe.yaml：規劃它所要求的；除非以 --cluster 指定，否則為本機",
+  "config.json, the folder that holds it, or a well-known model's name":
+    "config.json、含有它的資料夾，或知名模型的名稱",
   "for example h100:64, 910c:512, or a YAML file": "例如 h100:64、910c:512，或一個 YAML 檔案",
   "tokens of a sequence": "每條序列的詞元數",
   "global batch in sequences": "全域批次的序列數",
   "whose rules hold": "依哪個引擎的規則",
-  "weights and states": "權重與狀態的格式",
+  "weights, states and products": "權重、狀態與矩陣乘法的格式",
+  "rejected layouts whose name holds these words, with what bound them":
+    "名稱含這些字的落選佈局，以及限制它們的是什麼",
   "format of matrix products": "矩陣乘法的格式",
   "do not train multi-token-prediction modules": "不訓練多詞元預測模組",
   "tokens of the most loaded expert rank over the mean": "最忙專家進程的詞元數與平均值之比",
@@ -24,19 +42,6 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",
   "a case, or a list of cases; - or nothing reads standard input": "一個案例或案例清單；- 或不給則讀標準輸入",
-  "what tessera calibrate measured; without --cluster, plan for that machine":
-    "tessera calibrate 所測的結果；不給 --cluster 則為那台機器規劃",
-  "what tessera calibrate measured on these devices": "tessera calibrate 在這些加速器上所測的結果",
-  // calibrate
-  "measure this model's shapes and whole steps of it (config.json or its folder)":
-    "測量此模型的形狀與整步（config.json 或其資料夾）",
-  "ranks of a node (default: one a device; on CPU two a core)":
-    "每個節點的進程數（預設：每個加速器一個；CPU 上每核心兩個）",
-  "sequences a rank takes at once": "一個進程一次處理的序列數",
-  "stop after this long; the next call goes on": "到時間即停；下次執行會接著做",
-  "measure at most so many points": "最多測量這麼多點",
-  "where the profile goes (.json, or YAML)": "設定檔寫到哪裡（.json，否則為 YAML）",
-  "where finished points are kept": "已完成的測量點存放處",
   // run, ps, status, logs, stop, resume
   "recipe.yaml": "recipe.yaml",
   "folder of all runs (default: runs)": "所有任務的資料夾（預設：runs）",
@@ -84,7 +89,8 @@ export const CHINESE: Readonly<Record<string, string>> = {
     "寫到哪裡（預設：任務資料夾中的 report.html）",
   "run folder, e.g. runs/<name>/<id>": "任務資料夾，例如 runs/<名稱>/<編號>",
   // balance
-  "loads: JSON, NDJSON or CSV; - for stdin": "負載：JSON、NDJSON 或 CSV；- 表示標準輸入",
+  "loads: JSON, NDJSON or CSV; - for stdin; not needed with --trace or --tokens":
+    "負載：JSON、NDJSON 或 CSV；- 表示標準輸入；有 --trace 或 --tokens 時不需要",
   "ranks that share the experts": "分擔專家的進程數",
   "slots of all ranks together (default: as many as experts)": "所有進程的槽位總數（預設：與專家數相同）",
   "nodes with equally many ranks": "進程數相同的節點數",
@@ -100,6 +106,14 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "seconds of one routed token in one layer": "一層中一個路由詞元所需秒數",
   "bandwidth of a rank inside its node": "進程在節點內的頻寬",
   "bandwidth of a rank over the network": "進程在網路上的頻寬",
+  "loads from a pre-scan: what each token of the data chose": "由預掃得負載：資料的每個詞元選了哪些專家",
+  "token ids of the data, a line a sample, for hash-routed layers":
+    "資料的詞元編號，每行一個樣本，供雜湊路由的層使用",
+  "experts of every token id in those layers": "那些層中每個詞元編號的專家",
+  "only these samples of the pre-scan": "只看預掃中的這些樣本",
+  "experts that tokens choose together on one node": "同一詞元常一起選的專家放在同一節點",
+  "which samples of the window share a micro-batch": "窗內哪些樣本同在一個微批次",
+  "write micro-batches and sample nodes to a file": "把微批次與樣本的節點寫入檔案",
   // recipe-schema
   "print the reference page in Markdown": "以 Markdown 輸出參考頁",
   // commander's own

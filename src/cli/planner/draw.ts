@@ -2,6 +2,7 @@ import { formatBytes, formatSeconds, type Lang, say, type Text } from "../../bas
 import {
   buildOrder,
   CATEGORIES,
+  CATEGORY_NAMES,
   type Category,
   type Layout,
   type MemoryReport,
@@ -21,16 +22,6 @@ import { paint } from "../context.ts";
 /** Pictures for the terminal. Colours help, but every picture reads without them too. */
 type Style = Parameters<typeof paint>[0];
 
-export const CATEGORY_NAMES: Readonly<Record<Category, Text>> = {
-  weights: { en: "weights", zh: "權重" },
-  gradients: { en: "gradients", zh: "梯度" },
-  optimizer: { en: "optimizer", zh: "優化器" },
-  activations: { en: "activations", zh: "激活" },
-  unshard: { en: "gathered", zh: "聚合" },
-  communication: { en: "comm buffers", zh: "通信緩衝" },
-  loss: { en: "loss", zh: "損失" },
-  workspace: { en: "workspace", zh: "工作區" },
-};
 const CATEGORY_LOOK: Readonly<Record<Category, readonly [string, Style]>> = {
   weights: ["W", "blue"],
   gradients: ["G", "cyan"],

@@ -11,14 +11,17 @@ import {
   profileMachine,
   withProfile,
 } from "../../cluster/index.ts";
-import { type Model, parseModel } from "../../model/index.ts";
+import { importModel, KNOWN_MODELS, knownConfig, type Model, parseModel } from "../../model/index.ts";
 import { type Located, located, parseLocated } from "./locate.ts";
 
 const fail = catalog({
   PLAN_NO_FILE: {
     exit: EXIT.usage,
     message: { en: "there is no file {path}", zh: "找不到檔案 {path}" },
-    next: { en: "give a config.json, or a folder that holds one", zh: "請給 config.json，或含有它的資料夾" },
+    next: {
+      en: "give a config.json, a folder that holds one, or for --model a name: {known}",
+      zh: "請給 config.json、含有它的資料夾；--model 也可給名稱：{known}",
+    },
   },
   PLAN_CLUSTER: {
     exit: EXIT.usage,
@@ -62,7 +65,7 @@ const fail = catalog({
 });
 
 export function readText(path: string): string {
-  if (!existsSync(path)) throw fail("PLAN_NO_FILE", { path });
+  if (!existsSync(path)) throw fail("PLAN_NO_FILE", { path, known: Object.keys(KNOWN_MODELS).join(", ") });
   return readFileSync(path, "utf8");
 }
 
@@ -72,8 +75,10 @@ export function modelFile(cwd: string, given: string): string {
   return existsSync(path) && statSync(path).isDirectory() ? join(path, "config.json") : path;
 }
 
-/** Model from a config.json or the folder that holds it. */
+/** Model from a config.json, the folder that holds it, or the name of a well-known one. */
 export function readModel(cwd: string, given: string): Model {
+  const known = existsSync(resolve(cwd, given)) ? undefined : knownConfig(given);
+  if (known) return unwrap(importModel(known, { name: given }));
   const file = modelFile(cwd, given);
   const name =
     basename(file) === "config.json"

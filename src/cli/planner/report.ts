@@ -2,6 +2,7 @@ import { formatBytes, formatCount, formatSeconds, type Lang, say } from "../../b
 import type { Cluster } from "../../cluster/index.ts";
 import {
   CATEGORIES,
+  CATEGORY_NAMES,
   type FallbackPlan,
   type MemoryReport,
   type Plan,
@@ -14,7 +15,7 @@ import {
 } from "../../layout/index.ts";
 import { paint } from "../context.ts";
 import { table } from "../table.ts";
-import { CATEGORY_NAMES, puzzle, split, timeline } from "./draw.ts";
+import { puzzle, split, timeline } from "./draw.ts";
 
 const pick = (lang: Lang, en: string, zh: string) => (lang === "zh" ? zh : en);
 const heading = (text: string) => `\n${paint("bold", text)}`;

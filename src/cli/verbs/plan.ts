@@ -1,5 +1,6 @@
+import { resolve } from "node:path";
 import { Option } from "commander";
-import { EXIT, unwrap } from "../../base/index.ts";
+import { EXIT, type TesseraError, unwrap } from "../../base/index.ts";
 import type { MathFormat } from "../../cluster/index.ts";
 import {
   type Constraints,
@@ -16,15 +17,17 @@ import {
   PRECISIONS,
   rejectedRows,
   type RejectedRow,
-  runSearch,
   SCHEDULES,
+  searchAll,
   type SearchResult,
   type Target,
   TARGETS,
   TimeModel,
 } from "../../layout/index.ts";
+import { loadRecipe } from "../../run/index.ts";
 import type { Verb } from "../context.ts";
 import { missing, names, number, numbers, profiledCluster, ratio, readModel } from "../planner/inputs.ts";
+import { recipeRequest } from "../planner/recipe.ts";
 import { progressLine } from "../progress-line.ts";
 import { servePlanner } from "../planner/serve.ts";
 import { planText, rejectedText } from "../planner/report.ts";
@@ -69,7 +72,8 @@ export const plan: Verb = {
   },
   define(command, act) {
     command
-      .option("--model <path>", "config.json, or the folder that holds it")
+      .argument("[recipe]", "recipe.yaml: plan what it asks for, on this machine unless --cluster says where")
+      .option("--model <name|path>", "config.json, the folder that holds it, or a well-known model's name")
       .option("--cluster <preset:devices|file>", "for example h100:64, 910c:512, or a YAML file")
       .option("--profile <file>", "what tessera calibrate measured; without --cluster, plan for that machine")
       .option("--sequence <tokens>", "tokens of a sequence", "4096")
@@ -109,11 +113,15 @@ export const plan: Verb = {
       .option("--fallback <nodes>", "plans for up to this many lost nodes", "0")
       .option("--what-if", "what one more of anything would buy", false)
       .option("--why-not <words>", "rejected layouts whose name holds these words, with what bound them")
-      .action((options: Options) =>
+      .action((recipe: string | undefined, options: Options) =>
         act(async (context) => {
           if (options.open) return servePlanner(context);
-          const request = planRequest(context.cwd, options);
-          const result = runSearch(request);
+          const typed = (name: keyof Options) => command.getOptionValueSource(name) === "cli";
+          const request =
+            recipe === undefined
+              ? planRequest(context.cwd, options)
+              : requestOf(context.cwd, recipe, options, typed);
+          const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
           if (options.export) {
             const text = unwrap(exportPlan(found, options.export));
@@ -129,9 +137,12 @@ export const plan: Verb = {
           }
           const line = progressLine(context);
           const count = options.fallback === "0" ? 0 : number("--fallback", options.fallback);
-          const lost = gather(eachFallback(request, found, count), (at) =>
-            line.show(context.say(PROGRESS.lost, { at, of: count })),
-          );
+          const lost =
+            count === 0
+              ? []
+              : gather(eachFallback(request, found, count), (at) =>
+                  line.show(context.say(PROGRESS.lost, { at, of: count })),
+                );
           const what = options.whatIf
             ? gather(eachWhatIf(request, found), (at) => line.show(context.say(PROGRESS.what, { at })))
             : [];
@@ -169,15 +180,14 @@ const PROGRESS = {
   what: { en: "what a little more would buy: {at} of 6", zh: "多一點資源的效果：{at}／6" },
 } as const;
 
-/** All that a generator gives, with a word before each. */
-function gather<T>(each: Generator<T>, before: (at: number) => void): T[] {
+/** All that a generator gives, with a word after each. */
+function gather<T>(each: Generator<T>, after: (at: number) => void): T[] {
   const list: T[] = [];
-  for (;;) {
-    before(list.length + 1);
-    const next = each.next();
-    if (next.done) return list;
-    list.push(next.value);
+  for (const next of each) {
+    list.push(next);
+    after(list.length);
   }
+  return list;
 }
 
 /** Rejected layouts that hold all of the words. */
@@ -188,13 +198,39 @@ function whyNot(result: SearchResult, words: string): RejectedRow[] {
   );
 }
 
-export function planRequest(cwd: string, options: Options): PlanRequest {
+/** What a recipe asks, with what was typed beside it in its place. */
+function requestOf(
+  cwd: string,
+  file: string,
+  options: Options,
+  typed: (name: keyof Options) => boolean,
+): PlanRequest {
+  const loaded = loadRecipe(resolve(cwd, file));
+  if (!loaded.ok) throw loaded.error[0] as TesseraError;
+  const { recipe, folder } = loaded.value;
+  const elsewhere = options.cluster !== undefined || options.profile !== undefined;
+  const cluster = elsewhere ? profiledCluster(cwd, options.cluster, options.profile) : undefined;
+  const asked = recipeRequest(recipe, folder, { cluster });
+  return {
+    ...asked,
+    training: {
+      ...asked.training,
+      ...(typed("sequence") ? { sequence: number("--sequence", options.sequence) } : {}),
+      ...(typed("batch") ? { globalBatch: number("--batch", options.batch) } : {}),
+    },
+    constraints: { ...asked.constraints, ...constraintsOf(options) },
+    ...marginOf(options),
+    alternatives: number("--top", options.top),
+  };
+}
+
+/** Limits to the search that were typed. */
+function constraintsOf(options: Options): Partial<Constraints> {
   const list = (key: keyof Constraints, text: string | undefined) => {
     const values = numbers(`--${key}`, text);
     return values ? { [key]: values } : {};
   };
-  const constraints: Constraints = {
-    engine: options.engine,
+  return {
     ...list("pp", options.pp),
     ...list("vpp", options.vpp),
     ...list("tp", options.tp),
@@ -206,6 +242,12 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     ...(options.schedules ? { schedules: names("--schedules", options.schedules, SCHEDULES) } : {}),
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };
+}
+
+const marginOf = ({ margin }: Options) =>
+  margin === undefined ? {} : { margin: ratio("--margin", margin, 0, 0.9) };
+
+export function planRequest(cwd: string, options: Options): PlanRequest {
   if (options.model === undefined) throw missing("--model");
   if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
   return {
@@ -219,13 +261,13 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
       optimizer: options.optimizer,
       mtp: options.mtp,
     },
-    constraints,
+    constraints: { engine: options.engine, ...constraintsOf(options) },
     traits: {
       ...PRECISIONS[options.precision].traits,
       ...(options.compute ? { compute: options.compute, expertCompute: options.compute } : {}),
       ...(options.imbalance ? { imbalance: ratio("--imbalance", options.imbalance, 1, 1000) } : {}),
     },
-    ...(options.margin === undefined ? {} : { margin: ratio("--margin", options.margin, 0, 0.9) }),
+    ...marginOf(options),
     alternatives: number("--top", options.top),
   };
 }

@@ -1,10 +1,11 @@
 /**
- * Tensors that transformers' eager modules keep for backward, operation by operation, as our engine runs them.
+ * Tensors that the modules of our engine keep for backward, operation by operation: transformers' eager ones, and our own
+ * DeepSeek-V4 layer (`engine/tessera_engine/attention.py`, `hyper.py`, `fused.py`).
  *
- * Written from the modules' code (transformers 5.23: deepseek_v3, qwen3_moe and their kin) and, for norms and all of
- * DeepSeek-V4, from the engine's own (`fused.py`, `hyper.py`, `attention.py`); checked with autograd's saved-tensor hooks
- * on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a linear layer its input, softmax and
- * sigmoid their output, a clamp its input. Linear-attention layers fall back to the fused kernels' list.
+ * Written from the modules' code (transformers 5.23: deepseek_v3, deepseek_v4, qwen3_moe and their kin) and checked with
+ * autograd's saved-tensor hooks on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a
+ * linear layer its input, softmax and sigmoid their output, a clamp its input. Norms are ours in every family.
+ * Linear-attention layers fall back to the fused kernels' list.
  */
 import type {
   CompressedAttention,
@@ -21,7 +22,7 @@ import { type Scope, sublayerSaved } from "./saved.ts";
 
 const INDEX = 8;
 
-/** RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
+/** Our RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
 const norm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
 
 /** Rotary angles of one call: cosine and sine, float32. */
@@ -60,11 +61,11 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   const seen = (banded ? 2 * spec.window : s.sequence) + pools + 1;
   const blocks = banded ? s.sequence / spec.window : 1;
   const query = norm(s, n, spec.queryRank) + a * spec.queryRank;
-  // Queries before their weightless norm, and as they enter the product.
+  // Queries before their norm, and as they meet the keys.
   const heavy = norm(s, n * heads, dim) + a * heads * dim;
   const keyValue = norm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
-  // The output is rotated back: a sine of its own.
-  const angles = rotary(s.sequence, spec.ropeDim / 2) / 2;
+  // Sines of the way back; those of the way there belong to the stage.
+  const angles = rotary(s.sequence, spec.ropeDim) / 4;
   const scores = s.activation * heads * n * seen;
   const output = a * heads * dim + a * spec.outputGroups * spec.outputRank;
   let pooled = 0;
@@ -76,16 +77,16 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   return query + heavy + keyValue + angles + scores + output + pooled;
 }
 
-/** Weighted sums over windows of `width` tokens: values and weights, then norm (of the sums) and angles of the entries. */
+/** Weighted sums over windows of `width` tokens: values, weights and sum, then norm and angles of the pooled entries. */
 function compressor(s: Scope, pools: number, width: number, dim: number, ropeDim: number): number {
   const entries = s.rows * pools;
-  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(pools, ropeDim / 2);
+  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(pools, ropeDim) / 2;
 }
 
-/** The indexer's scores: its queries and entries, the products of each head, their weights; then its own objective. */
+/** The indexer's entries, queries, scores and weights, all float32, and its own objective. */
 function indexing(s: Scope, pools: number, heads: number, dim: number): number {
   const n = s.tokens;
-  const scores = 4 * (n * heads * (dim + pools + 1) + s.rows * pools * dim);
+  const scores = 4 * (s.rows * pools * dim + n * heads * dim + n * heads * pools + n * heads);
   const objective = n * pools * (1 + 4 + 4);
   return scores + objective;
 }
@@ -113,17 +114,17 @@ function mixture(spec: MoeFeedForward, s: Scope, clamped: boolean): number {
 }
 
 /**
- * Hyper-connection around one branch: streams, reciprocal root, the scaled mixing weights, their sigmoids and softmax, the
- * matrix before and after every round of normalising, the weights that are used, and the branch output that is mixed in.
+ * Hyper-connection around one branch: streams, the reciprocal root, raw mixing weights, their sigmoids and softmax, every round of
+ * normalising, the weights as they are used, and the branch output that is mixed in.
  */
 function hyperConnection(s: Scope): number {
   const n = s.streams;
   if (n === 1) return 0;
-  const widths = (n + 2) * n;
-  const mixing = 1 + widths + 2 * n + n * n + 2 * s.mixingRounds * n * n;
-  const used = (n + 1) * s.hidden + widths;
-  // One scale for each of the mixing weights, whatever the number of tokens.
-  return s.tokens * (4 * mixing + s.activation * used) + 4 * widths;
+  const mixing = 1 + (2 + n) * n + 2 * n + n * n + 2 * s.mixingRounds * n * n;
+  const kept = s.tokens * (4 * mixing + s.activation * (n * s.hidden + s.hidden + 2 * n + n * n));
+  // Scales, and the projection in float32 where the parameter is not.
+  const rows = 4 * (2 + n) * n;
+  return kept + rows + (s.activation === 4 ? 0 : rows * n * s.hidden);
 }
 
 /** One layer without recomputation. */
@@ -195,13 +196,12 @@ export function eagerJoin(layer: Layer, s: Scope): Part {
   return { kept, loss: 0, full: kept, forward: one, backward: one * wide, host: 0 };
 }
 
-/** Rotary angles that all layers of a stage share; DeepSeek-V4 has one base for window layers and one for the others. */
-export function eagerAngles(layers: readonly Layer[], s: Scope): number {
-  const specs = layers.map(({ body }) => body.sublayers[0]?.spec);
-  const spec = specs[0];
+/** Rotary angles that all layers of a stage share. */
+export function eagerAngles(model: Model, s: Scope): number {
+  const spec = model.layers[0]?.body.sublayers[0]?.spec;
   if (spec?.kind === "grouped") return rotary(s.sequence, spec.headDim);
   if (spec?.kind === "latent") return rotary(s.sequence, spec.ropeDim);
-  if (spec?.kind !== "compressed") return 0;
-  const bases = new Set(specs.map((each) => each?.kind === "compressed" && each.ratio === 0));
-  return bases.size * rotary(s.sequence, spec.ropeDim / 2);
+  // Two bases, as pairs.
+  if (spec?.kind === "compressed") return rotary(s.sequence, spec.ropeDim);
+  return 0;
 }

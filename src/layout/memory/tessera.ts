@@ -119,8 +119,9 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
   const recompute = layout.stageRecompute?.[stage] ?? layout.recompute;
   const key = partKey(scope, recompute, layout);
   const full = recompute.kind === "full";
-  const layers = layersOfStage(model, layout, training, stage);
-  const parts: Part[] = layers.map(({ body }) => partOfBody(body, key, () => eagerLayer(body, scope, full)));
+  const parts: Part[] = layersOfStage(model, layout, training, stage).map(({ body }) =>
+    partOfBody(body, key, () => eagerLayer(body, scope, full)),
+  );
   const modules = training.mtp ? model.mtp : [];
   if (stage === lastStage(layout)) {
     const joined = parts.splice(parts.length - modules.length);
@@ -130,7 +131,7 @@ function eagerParts(model: Model, layout: Layout, training: Training, stage: num
     });
   }
   // With recomputation the angles wait in its closure; they are no saved tensors of the layers.
-  const angles = full ? 0 : eagerAngles(layers, scope);
+  const angles = full ? 0 : eagerAngles(model, scope);
   parts.unshift({ kept: angles, loss: 0, full: angles, forward: 0, backward: 0, host: 0 });
   return parts;
 }

@@ -1,5 +1,6 @@
 import { formatBytes, formatSeconds, type Text } from "../../base/index.ts";
 import { type Layout, worldOf } from "../layout.ts";
+import { CATEGORIES, type Category, type MemoryReport } from "../memory/types.ts";
 import { STEP_TERMS, type Breakdown, type StepTerm } from "../time/index.ts";
 import type { ConstraintName } from "./problems.ts";
 import type { Found, Rejected, SearchResult } from "./search.ts";
@@ -19,6 +20,17 @@ export const TERM_NAMES: Readonly<Record<StepTerm, Text>> = {
   optimizer: { en: "optimizer", zh: "優化器" },
   swap: { en: "state swap to host", zh: "狀態換出主機" },
   host: { en: "host work", zh: "主機開銷" },
+};
+
+export const CATEGORY_NAMES: Readonly<Record<Category, Text>> = {
+  weights: { en: "weights", zh: "權重" },
+  gradients: { en: "gradients", zh: "梯度" },
+  optimizer: { en: "optimizer", zh: "優化器" },
+  activations: { en: "activations", zh: "激活" },
+  unshard: { en: "gathered", zh: "聚合" },
+  communication: { en: "comm buffers", zh: "通信緩衝" },
+  loss: { en: "loss", zh: "損失" },
+  workspace: { en: "workspace", zh: "工作區" },
 };
 
 export const CONSTRAINT_NAMES: Readonly<Record<ConstraintName, Text>> = {
@@ -79,6 +91,25 @@ export function whySlower(other: Found, best: Found): Text {
   return { en: `${pct(total)}: ${list("en")}`, zh: `${pct(total)}：${list("zh")}` };
 }
 
+/** What fills the rank that needs most, largest first. */
+function whereBytesGo(memory: MemoryReport): Text {
+  const { ppRank, memory: rank } = memory.classes[memory.worst] as MemoryReport["classes"][number];
+  const parts: [Text, number][] = [
+    ...CATEGORIES.map((name): [Text, number] => [CATEGORY_NAMES[name], rank.bytes[name]]),
+    [{ en: "fragmentation", zh: "碎片" }, rank.fragmentation],
+    [{ en: "framework", zh: "框架" }, rank.framework],
+  ];
+  const all = rank.reserved + rank.framework;
+  const shown = parts.filter(([, bytes]) => bytes > 0.01 * all).sort((a, b) => b[1] - a[1]);
+  const list = (lang: "en" | "zh") =>
+    shown.map(([name, bytes]) => `${name[lang]} ${formatBytes(bytes)}`).join(lang === "en" ? ", " : "、");
+  const host = rank.host > 0 ? formatBytes(rank.host) : undefined;
+  return {
+    en: `The fullest stage (${ppRank}) holds ${formatBytes(all)} on each device: ${list("en")}${host ? `; ${host} more on the host` : ""}.`,
+    zh: `最滿的階段（${ppRank}）每個加速器占 ${formatBytes(all)}：${list("zh")}${host ? `；另有 ${host} 在主機` : ""}。`,
+  };
+}
+
 /** Why the winner won: where its time goes and what limits it. */
 export function whyBest(best: Found, result: SearchResult): Text[] {
   const { breakdown, seconds } = best.time;
@@ -101,6 +132,7 @@ export function whyBest(best: Found, result: SearchResult): Text[] {
       zh: `${name}，共 ${worldOf(best.layout)} 個加速器：每步 ${formatSeconds(seconds)}，最滿的加速器尚餘 ${free}。`,
     },
     { en: `The step goes to ${list("en")}.`, zh: `一步的時間：${list("zh")}。` },
+    whereBytesGo(best.memory),
     {
       en: `${result.considered} legal layouts: ${memory} do not fit, ${result.simulated} were simulated${
         result.leftBound >= seconds

@@ -1,4 +1,5 @@
 export {
+  CATEGORY_NAMES,
   CONSTRAINT_NAMES,
   difference,
   groupRejected,

@@ -272,6 +272,19 @@ describe("search", () => {
     if (!result.ok) expect(String(result.error.params["short"])).toMatch(/[GM]iB/);
   });
 
+  test("a device count without a legal layout leaves spares and says so", () => {
+    const base = request(8, 80, "megatron");
+    const result = plan({
+      model: base.model,
+      cluster: cluster(8 * 17),
+      training: training(128),
+      constraints: { engine: "megatron", pp: [1], tp: [1], cp: [1] },
+    });
+    if (!result.ok) throw result.error;
+    expect(worldOf(result.value.layout)).toBeLessThan(136);
+    expect(result.value.why.at(-1)?.en).toContain("wait as spares");
+  });
+
   test("no legal layout is told apart from no room", () => {
     const result = plan({
       ...request(8, 80, "megatron"),

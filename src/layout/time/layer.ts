@@ -10,7 +10,13 @@ import type {
 } from "../../model/types.ts";
 import type { Layout, RecomputeRegion } from "../layout.ts";
 import { attentionFlops, indexerFlops } from "./attention.ts";
-import { attentionSeconds, gemmSeconds, groupedSeconds, streamSeconds } from "./kernels.ts";
+import {
+  attentionSeconds,
+  gemmSeconds,
+  groupedSeconds,
+  groupedWeightSeconds,
+  streamSeconds,
+} from "./kernels.ts";
 import {
   addTerms,
   ATTENTION,
@@ -47,9 +53,11 @@ export type LayerContext = {
   readonly gradientBytes: number;
   /** Most loaded over mean expert-parallel rank. */
   readonly imbalance: number;
-  /** Dispatch sends a token once to each block of the fastest link it visits, not once per expert. */
+  /** Dispatch sends a token once to each rank and each block of a link that it visits, not once per expert. */
   readonly deduplicate: boolean;
   readonly tensorOverlap: number;
+  /** Experts' inputs and gradients are cast by the kernels that make them. */
+  readonly fusedCasts: boolean;
 };
 
 export type ModuleCost = {
@@ -323,9 +331,10 @@ class CostSum {
       this.#add(
         experts.weight,
         GROUPED,
-        groupedSeconds(device, expertFormat, local, n, k, perExpert, 2 * gradientBytes),
+        groupedWeightSeconds(device, expertFormat, local, perExpert, n, k, 2 * gradientBytes),
       );
-      if (expertFormat === "fp8" || expertFormat === "fp4") this.#cast("experts", routed, n, k);
+      if ((expertFormat === "fp8" || expertFormat === "fp4") && !c.fusedCasts)
+        this.#cast("experts", routed, n, k);
     }
     const inner = routed * width * a;
     const activation = this.stream(
@@ -336,9 +345,10 @@ class CostSum {
       1,
     );
     this.#region("moeActivation", VECTOR, activation);
-    // Tokens are copied into expert order before and after the exchange, and weighted on the way back.
+    // Tokens are copied into expert order before and after the exchange, and weighted on the way back. A dispatcher that sends a
+    // token once to a rank copies it for its experts only there.
     const moved = routed * spec.expertHidden * a;
-    const copies = ep > 1 ? 2 : 1;
+    const copies = ep > 1 && !c.deduplicate ? 2 : 1;
     this.stream("experts", (4 * copies + 1) * moved, 4 * copies, (4 * copies + 2) * moved, 4 * copies);
     if (spec.sharedWidth > 0) {
       const size = ((c.tokens * spec.sharedWidth) / tp) * a;
@@ -352,11 +362,9 @@ class CostSum {
     const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate } = this.#c;
     if (ep > 1) {
       const span = { size: ep, stride: etp };
-      const block = wires.links[0]?.span ?? ep;
-      const blocks = Math.ceil((ep * etp) / block);
-      const share = deduplicate && blocks > 1 ? visitedBlocks(spec, blocks) / spec.topK : 1;
+      const kept = (blocks: number) => (deduplicate ? visitedBlocks(spec, blocks) / spec.topK : 1);
       const one = (bytes: number) =>
-        collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance * share, span);
+        collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);
       const dispatch = one(dispatchBytes);
       const combine = one(a);
       // How many rows will come is told first; only where a start is measured does it weigh anything.

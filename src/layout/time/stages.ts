@@ -59,6 +59,7 @@ export class StageModel {
       imbalance: layout.ep > 1 ? traits.imbalance : 1,
       deduplicate: traits.deduplicate,
       tensorOverlap: traits.overlapTensor,
+      fusedCasts: traits.fusedCasts,
     };
   }
 
@@ -160,9 +161,13 @@ export class StageModel {
     // Pairs interleave expert exchange with compute; tensor-parallel collectives stand between products and stay.
     const comm = (t: Terms) => (t[EXPERT] as number) - hiddenExpert(t, traits);
     const at = (stage: number) => terms[stage] as StageTerms;
+    const host = (stage: number) =>
+      (traits.hostLayerSeconds / 3) * (layout.stages[stage] as readonly number[]).length;
     return {
-      forward: make((s) => open(at(s).forward)),
-      backward: make((s) => open(at(s).backward) + total(at(s).weight) + open(at(s).recompute)),
+      forward: make((s) => Math.max(open(at(s).forward), host(s))),
+      backward: make((s) =>
+        Math.max(open(at(s).backward) + total(at(s).weight) + open(at(s).recompute), 2 * host(s)),
+      ),
       weight: make((s) => total(at(s).weight)),
       forwardComm: make((s) => comm(at(s).forward)),
       backwardComm: make((s) => comm(at(s).backward) + comm(at(s).recompute)),

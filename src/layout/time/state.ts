@@ -148,10 +148,14 @@ export function stateSeconds(
   const moment = MOMENT[precision.moments];
   const master = precision.master === "float32" ? 4 : precision.master === "remainder" ? 2 : 0;
   const states = optimizer === "adamw" ? 2 * moment : optimizer === "muon" ? moment : 0;
-  // Read gradient, read and write states and master, write weights; then gradients are cleared and their norm is taken.
-  const touched = owned * (gradient + 2 * (states + master) + weight);
-  const cleared = (parameters.dense + parameters.expert) * gradient + owned * gradient;
-  const stream = (touched + cleared) / (device.memoryBandwidth * device.efficiency.memory);
+  // Gradient read, states and master read and written; then master read again for the weights it is rounded to.
+  const update = gradient + 2 * (states + master) + master + weight;
+  // The norm reads the owned gradients, and clipping reads and writes them.
+  const clip = 3 * gradient;
+  // All local gradients are cleared, and scaled from sums over data ranks to means in place, the experts' too.
+  const local = gradient * (data * layout.dpReplicate > 1 ? 3 : 1);
+  const bytes = owned * (update + clip) + (parameters.dense + parameters.expert) * local;
+  const stream = bytes / (device.memoryBandwidth * device.efficiency.memory);
   const ortho = optimizer === "muon" ? muonSeconds(owned, device.peak.bf16 * device.efficiency.gemm) : 0;
   const swapped = owned * (states + master) * layout.offload.optimizer;
   return {

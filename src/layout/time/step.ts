@@ -11,6 +11,7 @@ import {
 } from "../schedule/index.ts";
 import { type StageHome, stageHomes } from "./devices.ts";
 import { hiddenExpert, StageModel, type StageTerms } from "./stages.ts";
+import { atSustainedClock } from "./power.ts";
 import { stageParameters, type StateSeconds, stateSeconds } from "./state.ts";
 import {
   addTerms,
@@ -117,7 +118,7 @@ export class TimeModel {
   #step(layout: Layout, exact: boolean, slow: number): StepTime {
     const { model, cluster, training, traits } = this.stages;
     const homes = stageHomes(cluster, layout);
-    const terms = this.stages.stageTerms(layout, homes, slow);
+    const terms = atSustainedClock(this.stages.stageTerms(layout, homes, slow), layout, homes);
     const parameters = stageParameters(model, layout, training.mtp);
     const states = parameters.map((p, rank) => {
       const state = stateSeconds(p, layout, training, homes[rank] as StageHome, traits.reduceOnce);
@@ -200,6 +201,8 @@ export class TimeModel {
       gathers = Math.max(0, all - plain);
     }
     const used = (total(sum) + recompute + gathers) * micros;
+    // Passes that take longer than their work wait for the host.
+    const launches = layout.zero === 3 ? 0 : Math.max(0, (run.busy[rank] as number) - used);
     // What pairing saved is communication that ran behind compute; the rest is what stayed open.
     const saved = Math.max(0, used - (run.busy[rank] as number));
     const open = Math.max(1e-12, (sum[EXPERT] as number) * micros);
@@ -219,7 +222,7 @@ export class TimeModel {
       data: tail.data + gathers * micros,
       optimizer: tail.optimizer,
       swap: tail.swap,
-      host,
+      host: host + launches,
     };
     const known = Object.values(parts).reduce((all, value) => all + value, 0);
     return { ...parts, bubble: seconds - known };
@@ -254,6 +257,7 @@ export class TimeModel {
 }
 
 const COMPUTE = ["matrix", "grouped", "attention", "vector", "recompute", "optimizer"] as const;
+const EXCHANGE = ["tensor", "context", "expert", "data"] as const;
 const HALVINGS = 12;
 
 /**
@@ -276,7 +280,9 @@ function takingTurns(
   const most = Math.max(...alone.busy);
   const mean = alone.busy.reduce((sum, share) => sum + share, 0) / alone.busy.length;
   const work = critical * (most > 0 ? mean / most : 1) * ranks;
-  const least = work / cores;
+  // Exchange was measured among the ranks of a node, so their taking turns is in it already.
+  const exchange = EXCHANGE.reduce((sum, term) => sum + alone.breakdown[term], 0);
+  const least = work / cores + exchange;
   if (alone.seconds >= least) return 1;
   let [low, high] = [1, ranks / cores];
   for (let i = 0; i < HALVINGS; i++) {

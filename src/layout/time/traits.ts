@@ -20,8 +20,15 @@ export type Traits = {
   readonly overlapSlowdown: number;
   /** Tokens on the most loaded expert rank over the mean. */
   readonly imbalance: number;
-  /** The dispatcher sends a token once per block of the fastest link. */
+  /** The dispatcher sends a token once to each rank, and to each block of a link, that wants it. */
   readonly deduplicate: boolean;
+  /** Low-precision inputs of experts are cast inside the kernels before them, so casting moves nothing more. */
+  readonly fusedCasts: boolean;
+  /**
+   * Host seconds to launch one layer's forward and backward (a third and two thirds); a device that is done sooner waits.
+   * 0 where graphs replay the launches.
+   */
+  readonly hostLayerSeconds: number;
   /** Host work of a step that nothing hides: data, logging, scalars, scheduler. Seconds. */
   readonly stepSeconds: number;
 };
@@ -38,6 +45,8 @@ export const MEGATRON_TRAITS: Traits = {
   overlapSlowdown: 0.08,
   imbalance: 1,
   deduplicate: false,
+  fusedCasts: false,
+  hostLayerSeconds: 0,
   stepSeconds: 2e-3,
 };
 

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -100,8 +100,18 @@ test("nothing is foreseen without tables, data, other ranks, or with copies", ()
   expect(foresee(model, layout, base, join(folder, "none"))).toBeUndefined();
   expect(foresee(model, { ...layout, ep: 1 }, base, train)).toBeUndefined();
   expect(foresee(model, { ...layout, slotsPerRank: 5 }, base, train)).toBeUndefined();
-  writeFileSync(join(folder, "broken"), "no tensors at all");
-  expect(foresee(model, layout, base, join(folder, "broken"))).toBeUndefined();
+  const whole = readFileSync(train);
+  const broken = [
+    Buffer.from("x"),
+    Buffer.from("no tensors at all, whatever this is"),
+    whole.subarray(0, 100),
+    whole.subarray(0, whole.length - 1),
+    Buffer.alloc(64),
+  ];
+  for (const bytes of broken) {
+    writeFileSync(join(folder, "broken"), bytes);
+    expect(foresee(model, layout, base, join(folder, "broken"))).toBeUndefined();
+  }
   const other = join(folder, "other");
   mkdirSync(other);
   const wrong = { dtype: "I32" as const, shape: [WORDS, 2], data: new Int32Array(WORDS * 2).fill(99) };

@@ -1,7 +1,7 @@
 import { LoadMonitor } from "../../experts/index.ts";
 import type { Journal } from "../journal/index.ts";
 import type { Signal } from "../supervise/index.ts";
-import type { KnownMessage, WorkerCommand } from "../wire/index.ts";
+import type { BalanceMessage, KnownMessage, WorkerCommand } from "../wire/index.ts";
 import { Gather } from "./gather.ts";
 import { startSteer, type Steer, steer } from "./steer.ts";
 import type { BalancePolicy, ExpertTopology, SteerInput, WholeStep } from "./types.ts";
@@ -105,12 +105,16 @@ export class Balancing {
       entropy: column((one) => one.entropy),
       deadExperts: column((one) => one.deadExperts),
       droppedRows: Number.isFinite(step.dropped) ? step.dropped : null,
-      allToAllSeconds: Array.from(step.exchange, (seconds) =>
-        Number.isFinite(seconds) ? round(seconds) : null,
-      ),
+      allToAllSeconds: spread(step.exchange),
       line: this.#state.line,
     });
   }
+}
+
+function spread(seconds: Float64Array): BalanceMessage["allToAllSeconds"] {
+  const told = [...seconds].filter(Number.isFinite).sort((a, b) => a - b);
+  const at = (share: number) => round(told[Math.floor(share * (told.length - 1))] as number);
+  return told.length === 0 ? null : { least: at(0), median: at(0.5), most: at(1) };
 }
 
 /** Five digits: what is kept of every step should not cost much. */

@@ -1,5 +1,11 @@
-import { guardMemory } from "../../experts/index.ts";
-import { layerLoads, layerSlots, loadOfRanks, type Decision } from "../../experts/index.ts";
+import {
+  type Decision,
+  guardMemory,
+  layerLoads,
+  layerSlots,
+  loadOfRanks,
+  type Remedy,
+} from "../../experts/index.ts";
 import type { BalanceCost, NewEvent } from "../journal/index.ts";
 import type { BalancePolicy, ExpertTopology, WholeStep } from "./types.ts";
 
@@ -29,41 +35,44 @@ export function guard(
   const worstTokens = history.map((one) => keptRows(one, one.placement, topology));
   const bytesPerToken = topology.savedBytesPerRow;
   const fixedBytes = Math.max(0, peak - Math.max(...worstTokens) * bytesPerToken);
-  const plan = replan();
   const now = history.at(-1) as WholeStep;
+  const ask = (remedies: readonly Remedy[]) =>
+    guardMemory({
+      worstTokens,
+      bytesPerToken,
+      fixedBytes,
+      budgetBytes: policy.memoryBytes as number,
+      quantile: policy.memoryQuantile,
+      remedies,
+    });
+  // A plan is only made when one is needed.
+  const plan = ask([]).action === "none" ? undefined : replan();
   const factor =
     plan && plan.decision.action !== "stay"
       ? keptRows(now, plan.decision.placement, topology) / keptRows(now, now.placement, topology)
       : 1;
-  const { forecastBytes, action, remedies, line } = guardMemory({
-    worstTokens,
-    bytesPerToken,
-    fixedBytes,
-    budgetBytes: policy.memoryBytes,
-    quantile: policy.memoryQuantile,
-    remedies: [
-      ...(factor < 1
-        ? [{ kind: "move" as const, tokensFactor: factor, bytesFactor: 1, secondsPerStep: 0 }]
-        : []),
-      // Their price is what is known of them from the formulas of the planner: a third more compute, twice the messages.
-      ...(topology.recompute
-        ? []
-        : [
-            {
-              kind: "recompute" as const,
-              tokensFactor: 1,
-              bytesFactor: 0.25,
-              secondsPerStep: now.seconds / 3,
-            },
-          ]),
-      {
-        kind: "split-microbatch" as const,
-        tokensFactor: 0.5,
-        bytesFactor: 1,
-        secondsPerStep: now.seconds / 10,
-      },
-    ],
-  });
+  const { forecastBytes, action, remedies, line } = ask([
+    ...(factor < 1
+      ? [{ kind: "move" as const, tokensFactor: factor, bytesFactor: 1, secondsPerStep: 0 }]
+      : []),
+    // Their price is what is known of them from the formulas of the planner: a third more compute, twice the messages.
+    ...(topology.recompute
+      ? []
+      : [
+          {
+            kind: "recompute" as const,
+            tokensFactor: 1,
+            bytesFactor: 0.25,
+            secondsPerStep: now.seconds / 3,
+          },
+        ]),
+    {
+      kind: "split-microbatch" as const,
+      tokensFactor: 0.5,
+      bytesFactor: 1,
+      secondsPerStep: now.seconds / 10,
+    },
+  ]);
   const moves = action === "act" && remedies.every((remedy) => remedy.kind === "move");
   const answer = action !== "act" ? action : moves && policy.mode === "on" ? "act" : "advise";
   const state: GuardState = { action: answer };

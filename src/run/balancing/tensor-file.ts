@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Where a tensor of integers lies in a safetensors file; its values are read in parts. */
@@ -7,20 +7,28 @@ export type IntegerTensor = {
   read(from: number, count: number): Int32Array;
 };
 
+type Entry = {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data_offsets: readonly number[];
+};
+
 const HEADER_BYTES = 100 * 1024 * 1024;
 
-/** A tensor of int32 or int64 in a safetensors file, or nothing when the file has none of that name. Values past 2^31 do not occur: ids. */
+/** A tensor of int32 or int64 in a safetensors file, or nothing when the file has none of that name or is damaged (whoever needs it will say so). Values past 2^31 do not occur: ids. */
 export function integerTensor(path: string, name: string): IntegerTensor | undefined {
   if (!existsSync(path)) return undefined;
-  const length = Number(readBytes(path, 0, 8).readBigUInt64LE(0));
-  if (!(length > 0 && length < HEADER_BYTES)) return undefined;
-  const header = parse(readBytes(path, 8, length).toString("utf8"));
-  const entry = header?.[name] as
-    | { dtype: string; shape: number[]; data_offsets: [number, number] }
-    | undefined;
+  const { size } = statSync(path);
+  const length = size < 8 ? 0 : Number(readBytes(path, 0, 8).readBigUInt64LE(0));
+  if (!(length > 0 && length < HEADER_BYTES && 8 + length <= size)) return undefined;
+  const entry = parse(readBytes(path, 8, length).toString("utf8"))?.[name] as Partial<Entry> | undefined;
   const width = entry?.dtype === "I64" ? 8 : entry?.dtype === "I32" ? 4 : 0;
-  if (!entry || width === 0) return undefined;
-  const start = 8 + length + entry.data_offsets[0];
+  if (!entry || width === 0 || !Array.isArray(entry.shape) || !Array.isArray(entry.data_offsets))
+    return undefined;
+  const values = entry.shape.reduce((product, length) => product * length, 1);
+  const start = 8 + length + Number(entry.data_offsets[0]);
+  if (!(Number.isSafeInteger(start) && start >= 8 && values >= 0 && start + values * width <= size))
+    return undefined;
   return {
     shape: entry.shape,
     read: (from, count) => {

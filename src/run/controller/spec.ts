@@ -48,6 +48,8 @@ export function workerSpec(ask: {
   readonly train: string;
   /** Expert of every slot, by layer; null: in order. */
   readonly placement: Readonly<Record<string, readonly number[]>> | null;
+  /** Bytes each rank will hold, and settings that would need less; checked against its device before anything is built. */
+  readonly memory?: unknown;
 }): Record<string, unknown> {
   const { recipe, folder, run, layout } = ask;
   const stage = recipe.stages[0] as Recipe["stages"][number];
@@ -78,6 +80,7 @@ export function workerSpec(ask: {
       resume: "auto",
     },
     telemetry: { enabled: true },
+    memory: ask.memory ?? {},
     selfCheck: { parity: true },
     placement: ask.placement,
     freeze: recipe.model.freeze,

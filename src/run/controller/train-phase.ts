@@ -44,11 +44,12 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const why = `${stages.filter((layers) => layers.length > 0).length} stages with layers, pp x vpp = ${pp * vpp}`;
       throw fail("RUN_MODEL", { folder: context.recipe.model.base, why });
     }
-    return workerSpec({ ...context, layout: plan.layout, train: screen.train, placement });
+    const memory = plan["memory"];
+    return workerSpec({ ...context, layout: plan.layout, train: screen.train, placement, memory });
   };
   return {
     input: (context) => {
-      const { data: _data, checkpoint: _checkpoint, ...spec } = specOf(context);
+      const { data: _data, checkpoint: _checkpoint, memory: _memory, ...spec } = specOf(context);
       return spec;
     },
     valid: ({ checkpoint }) => existsSync(checkpoint),

@@ -39,8 +39,8 @@ export type StepMessage = Of<
 >;
 
 /**
- * What the controller works out of a step's loads and keeps beside the telemetry; columns have one value a layer, `allToAllSeconds` one
- * a rank. Ratios are of the busiest rank to the mean: as it was, the least possible, as the last move promised, as chance alone makes it.
+ * What the controller works out of a step's loads and keeps beside the telemetry; columns have one value a layer.
+ * Ratios are of the busiest rank to the mean: as it was, the least possible, as the last move promised, as chance alone makes it.
  */
 export type BalanceMessage = Of<
   "balance",
@@ -56,7 +56,12 @@ export type BalanceMessage = Of<
     readonly deadExperts: readonly number[];
     /** Rows that the router asked for and no expert computed: none, or something is broken. null: not told. */
     readonly droppedRows: number | null;
-    readonly allToAllSeconds: readonly (number | null)[];
+    /** Seconds in the all-to-all, over ranks; each rank's own are in its steps. */
+    readonly allToAllSeconds: {
+      readonly least: number;
+      readonly median: number;
+      readonly most: number;
+    } | null;
     readonly line: Text | null;
   }
 >;

@@ -2,7 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import { formatBytes, type Lang } from "../../../src/base/index.ts";
 import { DEVICES, presetGroup } from "../../../src/cluster/index.ts";
 import { PRECISIONS } from "../../../src/layout/index.ts";
-import { MODELS } from "./models.ts";
+import { KNOWN_MODELS } from "../../../src/model/index.ts";
 import type { Controls } from "./state.ts";
 import { type Word, word } from "./words.ts";
 
@@ -185,7 +185,7 @@ function ModelPicker({ controls: c, set, lang }: Props) {
           }}
         >
           {own ? <option value="own">{c.model}</option> : null}
-          {Object.keys(MODELS).map((known) => (
+          {Object.keys(KNOWN_MODELS).map((known) => (
             <option key={known} value={known}>
               {known}
             </option>

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { formatBytes, formatSeconds, type Lang, say, type Text } from "../../../src/base/index.ts";
 import {
   CATEGORIES,
+  CATEGORY_NAMES,
   type Category,
   type MemoryReport,
   type PlannedTime,
@@ -12,17 +13,6 @@ import {
 } from "../../../src/layout/index.ts";
 import type { Bar, View } from "./protocol.ts";
 import { word } from "./words.ts";
-
-const CATEGORY_NAMES: Readonly<Record<Category, Text>> = {
-  weights: { en: "weights", zh: "權重" },
-  gradients: { en: "gradients", zh: "梯度" },
-  optimizer: { en: "optimizer", zh: "優化器" },
-  activations: { en: "activations", zh: "激活" },
-  unshard: { en: "gathered", zh: "聚合" },
-  communication: { en: "comm buffers", zh: "通信緩衝" },
-  loss: { en: "loss", zh: "損失" },
-  workspace: { en: "workspace", zh: "工作區" },
-};
 
 /** Width of an element in pixels: pictures are drawn at their real size, so that text stays readable on a phone. */
 function useWidth(start: number) {

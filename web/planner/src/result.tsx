@@ -135,7 +135,7 @@ function Hero({ plan, view, looking, full, ms, lang, look }: Props) {
         ) : (
           <span class="dim" role="status">
             {full
-              ? `${plan.searched.considered.toLocaleString("en")} · ${w("whole")} ${Math.round(ms)} ms`
+              ? `${plan.searched.considered.toLocaleString("en")} ${w("whole")} ${formatSeconds(ms / 1000)}`
               : w("provisional")}
           </span>
         )}

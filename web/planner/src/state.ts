@@ -1,6 +1,6 @@
 import type { MathFormat } from "../../../src/cluster/index.ts";
 import type { Engine, OptimizerKind, PrecisionName } from "../../../src/layout/index.ts";
-import { MODELS } from "./models.ts";
+import { KNOWN_MODELS } from "../../../src/model/index.ts";
 
 /** Everything that the controls say. It lives in the address, so that a link shows what its sender saw. */
 export type Controls = {
@@ -46,7 +46,7 @@ export const START: Controls = {
   swap: "auto",
 };
 
-export const configOf = (c: Controls): unknown => c.config ?? MODELS[c.model];
+export const configOf = (c: Controls): unknown => c.config ?? KNOWN_MODELS[c.model];
 
 /** Address text of what differs from the start; `extra` adds the page's own words (language, theme). */
 export function toHash(c: Controls, extra: Readonly<Record<string, string>>): string {
@@ -81,6 +81,6 @@ export function fromHash(hash: string): { readonly controls: Controls; readonly 
     }
   }
   const controls = { ...START, ...read } as Controls;
-  const known = controls.config !== undefined || controls.model in MODELS;
+  const known = controls.config !== undefined || controls.model in KNOWN_MODELS;
   return { controls: known ? controls : { ...controls, model: START.model }, words };
 }

@@ -49,7 +49,7 @@ const WORDS = {
     en: "near the last winner; the whole space is searched when the slider rests",
     zh: "在上次勝者附近；滑桿停下後搜索全部",
   },
-  whole: { en: "whole space searched in", zh: "已搜索全部，用時" },
+  whole: { en: "legal layouts searched in", zh: "個合法佈局，搜索用時" },
   puzzle: { en: "The puzzle", zh: "拼圖" },
   puzzleSub: {
     en: "memory of each pipeline rank against its device",

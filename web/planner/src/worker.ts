@@ -9,7 +9,7 @@ import {
   type PlanRequest,
   type RejectedRow,
   rejectedRows,
-  runSearch,
+  searchAll,
   TARGETS,
 } from "../../../src/layout/index.ts";
 import type { Answer, Ask, Failure, Winner } from "./protocol.ts";
@@ -64,7 +64,7 @@ async function answer(ask: Exclude<Ask, { mode: "stop" }>): Promise<void> {
     post({ id, kind: "plan", full: false, ms: performance.now() - began, plan: found, view });
     return;
   }
-  const result = runSearch(request);
+  const result = searchAll(request);
   rejected = rejectedRows(result);
   const made = planFrom(request, result);
   if (!made.ok) throw made.error;

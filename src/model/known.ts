@@ -1,4 +1,4 @@
-/** Well-known models by their dimensions, so that the page works without files. Any other config.json can be pasted. */
+// Dimensions as the models' own config.json files state them.
 const v4 = (
   layers: number,
   hidden: number,
@@ -96,7 +96,8 @@ const llama = (layers: number, hidden: number, heads: number, width: number) => 
   tie_word_embeddings: false,
 });
 
-export const MODELS: Readonly<Record<string, unknown>> = {
+/** Well-known models by name, as configs that `importModel` reads: for the page and the command line, where no file is at hand. */
+export const KNOWN_MODELS: Readonly<Record<string, object>> = {
   "DeepSeek-V4-Pro": v4(61, 7168, 128, 1536, 16, 1024, 384, 3072, [128, 128]),
   "DeepSeek-V4-Flash": v4(43, 4096, 64, 1024, 8, 512, 256, 2048, [0, 0]),
   "DeepSeek-V3": v3(128, 256, 3, 129280, 1),
@@ -107,3 +108,9 @@ export const MODELS: Readonly<Record<string, unknown>> = {
   "Llama-3.1-70B": llama(80, 8192, 64, 28672),
   "Llama-3.1-8B": llama(32, 4096, 32, 14336),
 };
+
+/** Config of a well-known model, its name in any case; undefined for another name. */
+export function knownConfig(name: string): object | undefined {
+  const found = Object.keys(KNOWN_MODELS).find((known) => known.toLowerCase() === name.toLowerCase());
+  return found === undefined ? undefined : KNOWN_MODELS[found];
+}

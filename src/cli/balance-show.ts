@@ -1,0 +1,135 @@
+import { formatBytes, formatSeconds } from "../base/index.ts";
+import { layerLoads, layerSlots, type Loads, loadOfRanks, type Placement } from "../experts/index.ts";
+import { balancePicture } from "./balance-picture.ts";
+import type { Context } from "./context.ts";
+import type { Together, Window } from "./foresight.ts";
+import { table } from "./table.ts";
+
+type Shown = { readonly previous?: string; readonly out?: string; readonly order?: string };
+
+/** A layer as shown. */
+export type Row = {
+  readonly layer: number;
+  readonly before: number;
+  readonly after: number;
+  readonly bound: number;
+  readonly toBound: number;
+  readonly transfers: number | undefined;
+  readonly why: { readonly en: string; readonly zh: string } | undefined;
+};
+
+/** Picture, table and talk of a balance. */
+export function show(
+  context: Context,
+  loads: Loads,
+  before: Placement,
+  after: Placement,
+  rows: readonly Row[],
+  seconds: number,
+  forecast:
+    | {
+        traffic: { transfers: number; nodeBytes: number; networkBytes: number };
+        moveSeconds: number;
+        savedSecondsPerStep: number;
+        paybackSteps: number;
+      }
+    | undefined,
+  options: Shown,
+): void {
+  const zh = context.lang === "zh";
+  const worst = rows.reduce((a, b) => (b.before > a.before ? b : a));
+  const l = loads.ids.indexOf(worst.layer);
+  const ranksOf = (placement: Placement) =>
+    loadOfRanks(placement.shape, layerSlots(placement, l), layerLoads(loads, l));
+  context.out(
+    balancePicture(ranksOf(before), ranksOf(after), before.shape.speed, {
+      title: zh
+        ? `第 ${worst.layer} 層（原本最差）各進程的負載`
+        : `layer ${worst.layer} (the worst before), load of each rank`,
+      before: zh ? "之前" : "before",
+      after: zh ? "之後" : "after",
+      mean: zh ? "平均" : "mean",
+    }),
+  );
+  const shown = [...rows].sort((a, b) => b.before - a.before).slice(0, 12);
+  const columns = (
+    zh ? ["層", "之前", "之後", "下界", "下界比"] : ["layer", "before", "after", "bound", "to bound"]
+  ).map((title) => ({ title, align: "right" as const }));
+  const withMoves = options.previous
+    ? [...columns, { title: zh ? "搬動" : "moved", align: "right" as const }, { title: zh ? "原因" : "why" }]
+    : columns;
+  context.out("");
+  context.out(
+    table(
+      withMoves,
+      shown.map((row) => [
+        String(row.layer),
+        row.before.toFixed(3),
+        row.after.toFixed(3),
+        row.bound.toFixed(3),
+        row.toBound.toFixed(4),
+        String(row.transfers ?? ""),
+        row.why ? context.say(row.why) : "",
+      ]),
+    ),
+  );
+  if (rows.length > shown.length)
+    context.out(
+      zh ? `… 另外 ${rows.length - shown.length} 層` : `… and ${rows.length - shown.length} more layers`,
+    );
+  const far = rows.reduce((a, b) => (b.toBound > a.toBound ? b : a));
+  context.talk(
+    zh
+      ? `${rows.length} 層規劃於 ${formatSeconds(seconds)}；離下界最遠的是第 ${far.layer} 層，${far.toBound.toFixed(4)} 倍`
+      : `${rows.length} layers planned in ${formatSeconds(seconds)}; furthest from its bound is layer ${far.layer} at ${far.toBound.toFixed(4)}`,
+  );
+  if (forecast) {
+    const bytes = formatBytes(forecast.traffic.nodeBytes + forecast.traffic.networkBytes);
+    const network = formatBytes(forecast.traffic.networkBytes);
+    const payback = Number.isFinite(forecast.paybackSteps) ? forecast.paybackSteps.toFixed(1) : "∞";
+    context.talk(
+      zh
+        ? `搬動 ${forecast.traffic.transfers} 個專家，${bytes}（跨節點 ${network}），需 ${formatSeconds(forecast.moveSeconds)}；每步省 ${formatSeconds(forecast.savedSecondsPerStep)}，${payback} 步回本`
+        : `moves ${forecast.traffic.transfers} experts, ${bytes} (${network} over the network), ${formatSeconds(forecast.moveSeconds)}; saves ${formatSeconds(forecast.savedSecondsPerStep)} a step, paid back in ${payback} steps`,
+    );
+  }
+  if (options.out) context.talk(zh ? `放置寫入 ${options.out}` : `placement written to ${options.out}`);
+}
+
+/** What the pre-scan says and what was planned from it. */
+export function showAhead(
+  context: Context,
+  ahead: Window | undefined,
+  together: Together | undefined,
+  packed: { before: number; after: number } | undefined,
+  options: Shown,
+): void {
+  const zh = context.lang === "zh";
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  if (ahead) {
+    const { tokens } = ahead.scan.traces[0] as { tokens: number };
+    context.talk(
+      zh
+        ? `預掃：${ahead.samples > 0 ? `${ahead.samples} 個樣本，` : ""}${tokens} 個詞元；路由會隨訓練改變，請隔一段時間重掃`
+        : `pre-scan: ${ahead.samples > 0 ? `${ahead.samples} samples, ` : ""}${tokens} tokens; routing moves with training, scan again from time to time`,
+    );
+  }
+  if (together) {
+    const [before, after] = [mean(together.before), mean(together.after)];
+    const fewer = `${((1 - after / before) * 100).toFixed(1)} %`;
+    context.talk(
+      zh
+        ? `每個詞元去的別的節點：${before.toFixed(2)} → ${after.toFixed(2)}（少 ${fewer}，依這次預掃）`
+        : `other nodes a token visits: ${before.toFixed(2)} -> ${after.toFixed(2)} (${fewer} fewer, on this pre-scan)`,
+    );
+  }
+  if (packed) {
+    context.talk(
+      zh
+        ? `微批次最慢的進程：平均的 ${packed.before.toFixed(3)} → ${packed.after.toFixed(3)} 倍`
+        : `slowest rank of the micro-batches: ${packed.before.toFixed(3)} -> ${packed.after.toFixed(3)} of the mean`,
+    );
+  }
+  if (options.order)
+    context.talk(zh ? `樣本順序寫入 ${options.order}` : `sample order written to ${options.order}`);
+}

@@ -1,4 +1,4 @@
-import { formatBytes, formatSeconds, type Lang, say, type Text } from "../../base/index.ts";
+import { formatBytes, formatSeconds, type Lang, say } from "../../base/index.ts";
 import {
   buildOrder,
   CATEGORIES,

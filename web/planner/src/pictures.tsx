@@ -1,9 +1,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { formatBytes, formatSeconds, type Lang, say, type Text } from "../../../src/base/index.ts";
+import { formatBytes, formatSeconds, type Lang, say } from "../../../src/base/index.ts";
 import {
   CATEGORIES,
   CATEGORY_NAMES,
-  type Category,
   type MemoryReport,
   type PlannedTime,
   type RankClass,

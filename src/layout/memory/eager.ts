@@ -4,8 +4,8 @@
  *
  * Written from the modules' code (transformers 5.23: deepseek_v3, deepseek_v4, qwen3_moe and their kin) and checked with
  * autograd's saved-tensor hooks on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a
- * linear layer its input, softmax and sigmoid their output, a clamp its input; RMSNorm keeps its input and
- * the reciprocal root. Linear-attention layers fall back to the fused kernels' list.
+ * linear layer its input, softmax and sigmoid their output, a clamp its input. Norms are ours in every family.
+ * Linear-attention layers fall back to the fused kernels' list.
  */
 import type {
   CompressedAttention,
@@ -22,7 +22,7 @@ import { type Scope, sublayerSaved } from "./saved.ts";
 
 const INDEX = 8;
 
-/** RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
+/** Our RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
 const norm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
 
 /** Rotary angles of one call: cosine and sine, float32. */
@@ -44,7 +44,7 @@ function latent(spec: LatentAttention, s: Scope): number {
   const queryKey = spec.nopeDim + spec.ropeDim;
   const query = spec.queryRank === null ? 0 : norm(s, n, spec.queryRank) + a * spec.queryRank;
   // The low-rank keys are a view of the projection that also holds the rotary key.
-  const keys = norm(s, n, spec.keyValueRank) + a * spec.ropeDim + a * spec.keyValueRank;
+  const keys = norm(s, n, spec.keyValueRank) + a * (spec.ropeDim + spec.keyValueRank);
   // Value and key sizes differ, so attention is computed in the open: q, k, v, probabilities, output.
   const scores = s.activation * spec.heads * n * s.sequence;
   return query + keys + a * spec.heads * (2 * queryKey + 2 * spec.valueDim) + scores;

@@ -63,7 +63,9 @@ test("a recipe is planned for this machine, or for the cluster that is named", (
   writeFileSync(faulty, "name: x\nmodle: y\n");
   const refused = tessera(["plan", faulty, "--json"]);
   expect(refused.code).toBe(2);
-  expect(JSON.parse(refused.out).place).toMatchObject({ file: faulty, line: 2 });
+  const places = JSON.parse(refused.out).all.map(({ place }: { place: object }) => place);
+  expect(places).toContainEqual(expect.objectContaining({ file: faulty, line: 2 }));
+  expect(refused.err).toContain(`${faulty}:2`);
 });
 
 test("a well-known model needs no file", () => {

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { Option } from "commander";
-import { EXIT, type TesseraError, unwrap } from "../../base/index.ts";
+import { EXIT, unwrap } from "../../base/index.ts";
 import type { MathFormat } from "../../cluster/index.ts";
 import {
   type Constraints,
@@ -24,8 +24,9 @@ import {
   TARGETS,
   TimeModel,
 } from "../../layout/index.ts";
-import { loadRecipe } from "../../run/index.ts";
+import { type LoadedRecipe, loadRecipe } from "../../run/index.ts";
 import type { Verb } from "../context.ts";
+import { refuseRecipe } from "../recipe-faults.ts";
 import { missing, names, number, numbers, profiledCluster, ratio, readModel } from "../planner/inputs.ts";
 import { recipeRequest } from "../planner/recipe.ts";
 import { progressLine } from "../progress-line.ts";
@@ -117,10 +118,11 @@ export const plan: Verb = {
         act(async (context) => {
           if (options.open) return servePlanner(context);
           const typed = (name: keyof Options) => command.getOptionValueSource(name) === "cli";
-          const request =
-            recipe === undefined
-              ? planRequest(context.cwd, options)
-              : requestOf(context.cwd, recipe, options, typed);
+          const loaded = recipe === undefined ? undefined : loadRecipe(resolve(context.cwd, recipe));
+          if (loaded && !loaded.ok) return refuseRecipe(context, loaded.error);
+          const request = loaded
+            ? requestOf(context.cwd, loaded.value, options, typed)
+            : planRequest(context.cwd, options);
           const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
           if (options.export) {
@@ -201,13 +203,10 @@ function whyNot(result: SearchResult, words: string): RejectedRow[] {
 /** What a recipe asks, with what was typed beside it in its place. */
 function requestOf(
   cwd: string,
-  file: string,
+  { recipe, folder }: LoadedRecipe,
   options: Options,
   typed: (name: keyof Options) => boolean,
 ): PlanRequest {
-  const loaded = loadRecipe(resolve(cwd, file));
-  if (!loaded.ok) throw loaded.error[0] as TesseraError;
-  const { recipe, folder } = loaded.value;
   const elsewhere = options.cluster !== undefined || options.profile !== undefined;
   const cluster = elsewhere ? profiledCluster(cwd, options.cluster, options.profile) : undefined;
   const asked = recipeRequest(recipe, folder, { cluster });

@@ -1,8 +1,9 @@
 import { join, resolve } from "node:path";
-import { errorJson, EXIT, renderError, unwrap } from "../../base/index.ts";
+import { EXIT, unwrap } from "../../base/index.ts";
 import { loadRecipe, recipeIdentity } from "../../run/index.ts";
 import type { Context, Verb } from "../context.ts";
 import { parseDrill } from "../drill.ts";
+import { refuseRecipe } from "../recipe-faults.ts";
 import { runsFolder } from "../runs.ts";
 import { supervised } from "../supervised.ts";
 
@@ -23,18 +24,7 @@ export const run: Verb = {
       .action((file: string, options: { runs?: string; label: string; check: boolean; drill?: string }) =>
         act(async (context) => {
           const loaded = loadRecipe(resolve(context.cwd, file));
-          if (!loaded.ok) {
-            // All faults at once: a person mends a recipe in one go.
-            for (const one of loaded.error) context.talk(renderError(one, context.lang));
-            const [first] = loaded.error;
-            if (!first) return EXIT.usage;
-            context.data({
-              ...errorJson(first),
-              schema: "tessera.error/v1",
-              all: loaded.error.map(errorJson),
-            });
-            return first.entry.exit;
-          }
+          if (!loaded.ok) return refuseRecipe(context, loaded.error);
           const id = unwrap(recipeIdentity(loaded.value, options.label));
           const folder = join(runsFolder(context, options.runs), loaded.value.recipe.name, id);
           if (options.check) return checked(context, id, folder);

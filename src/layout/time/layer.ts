@@ -9,6 +9,7 @@ import type {
   Weight,
 } from "../../model/types.ts";
 import type { Layout, RecomputeRegion } from "../layout.ts";
+import { visitedBlocks } from "./visits.ts";
 import { attentionFlops, indexerFlops } from "./attention.ts";
 import {
   attentionSeconds,
@@ -409,14 +410,6 @@ class CostSum {
       },
     };
   }
-}
-
-/** Expected number of `blocks` equal groups of experts that a token's top-k choice touches. */
-function visitedBlocks(spec: MoeFeedForward, blocks: number): number {
-  const outside = spec.experts - spec.experts / blocks;
-  let missed = 1;
-  for (let i = 0; i < spec.topK; i++) missed *= (outside - i) / (spec.experts - i);
-  return blocks * (1 - Math.max(0, missed));
 }
 
 type HeadWidths = { query: number; keyValue: number; output: number; latent: number };

@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { unwrap } from "../../base/index.ts";
+import { Random, unwrap } from "../../base/index.ts";
 import { type Cluster, type Device, findDevice, type NodeGroup, presetCluster } from "../../cluster/index.ts";
 import { importModel, type Model } from "../../model/index.ts";
 import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training } from "../layout.ts";
 import { groupedSeconds, groupedWeightSeconds } from "./kernels.ts";
 import { clockShare } from "./power.ts";
+import { visitedBlocks } from "./visits.ts";
 import { MEGATRON_TRAITS, TimeModel, type Traits } from "./index.ts";
 
 const LAYERS = 16;
@@ -210,6 +211,40 @@ describe("clock under a power limit", () => {
       }),
       { numRuns: 30 },
     );
+  });
+});
+
+describe("parts of the experts that a token visits", () => {
+  test("are what drawing experts shows", () => {
+    const random = new Random(3);
+    for (const [experts, topK, groups, blocks] of [
+      [64, 6, null, 8],
+      [64, 6, { count: 8, chosen: 4 }, 8],
+      [64, 6, { count: 8, chosen: 4 }, 32],
+      [64, 6, { count: 8, chosen: 3 }, 4],
+      [64, 6, { count: 8, chosen: 3 }, 2],
+    ] as const) {
+      const shuffled = <T>(items: readonly T[]): T[] =>
+        items
+          .map((item) => ({ item, key: random.uint32() }))
+          .sort((a, b) => a.key - b.key)
+          .map(({ item }) => item);
+      const all = Array.from({ length: experts }, (_, i) => i);
+      let visits = 0;
+      const draws = 4000;
+      for (let draw = 0; draw < draws; draw++) {
+        const chosen = new Set(shuffled(all.slice(0, groups?.count ?? 1)).slice(0, groups?.chosen ?? 1));
+        const open = groups ? all.filter((e) => chosen.has(Math.floor((e * groups.count) / experts))) : all;
+        const picked = shuffled(open).slice(0, topK);
+        visits += new Set(picked.map((e) => Math.floor((e * blocks) / experts))).size;
+      }
+      const expected = visitedBlocks({ experts, topK, groups }, blocks);
+      expect([groups, blocks, Math.abs(expected / (visits / draws) - 1) < 0.03]).toEqual([
+        groups,
+        blocks,
+        true,
+      ]);
+    }
   });
 });
 

@@ -40,17 +40,6 @@ export function indexerFlops(spec: Attention, sequence: number): number {
   return 2 * heads * headDim * meanVisible(sequence, Number.POSITIVE_INFINITY, ratio);
 }
 
-/**
- * What an indexer learns from: the probabilities of the main attention over the entries it picked, all heads summed. Kernels
- * compute those scores again beside its loss (`SparseLightningIndexerGradKLLoss` in profiles of DeepSeek-V4 on Ascend).
- */
-export function indexerTargetFlops(spec: Attention, sequence: number): number {
-  if (spec.kind === "linear" || !spec.indexer?.owned) return 0;
-  const picked = meanVisible(sequence, spec.indexer.topK, spec.indexer.ratio);
-  const width = spec.kind === "latent" ? spec.keyValueRank + spec.ropeDim : spec.headDim;
-  return 2 * spec.heads * width * picked;
-}
-
 export type HeadWidths = {
   readonly query: number;
   readonly keyValue: number;

@@ -3,7 +3,7 @@ import { unwrap } from "../../base/index.ts";
 import { type Cluster, type Device, findDevice, presetCluster } from "../../cluster/index.ts";
 import { importModel } from "../../model/index.ts";
 import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training } from "../layout.ts";
-import { attentionFlops, indexerTargetFlops } from "./attention.ts";
+import { attentionFlops } from "./attention.ts";
 import { MEGATRON_TRAITS, TimeModel, type Traits } from "./index.ts";
 import { visitedBlocks } from "./visits.ts";
 
@@ -71,7 +71,7 @@ describe("what a model's details cost", () => {
     expect(narrow / wide).toBeLessThan(1.5);
   });
 
-  test("an indexer's picks are multiplied as latents, and teach it with the same scores once more", () => {
+  test("an indexer's picks are multiplied as latents", () => {
     const latent = {
       kind: "latent",
       heads: 16,
@@ -89,8 +89,6 @@ describe("what a model's details cost", () => {
     // 128 keys but for the first tokens, which see fewer.
     const mean = 128 - (128 * 127) / 2 / 4096;
     expect(picked).toBeCloseTo(2 * 16 * mean * (2 * 256 + 32), 3);
-    expect(indexerTargetFlops({ ...latent, indexer }, 4096)).toBeCloseTo(2 * 16 * mean * (256 + 32), 3);
-    expect(indexerTargetFlops({ ...latent, indexer: { ...indexer, owned: false } }, 4096)).toBe(0);
   });
 
   test("a window's masked block is computed too", () => {

@@ -11,13 +11,7 @@ import type {
 import type { RecomputeRegion } from "../layout.ts";
 import type { LayerContext, LayerCost, ModuleCost } from "./context.ts";
 import { visitedBlocks } from "./visits.ts";
-import {
-  attentionFlops,
-  headWidths,
-  type HeadWidths,
-  indexerFlops,
-  indexerTargetFlops,
-} from "./attention.ts";
+import { attentionFlops, headWidths, type HeadWidths, indexerFlops } from "./attention.ts";
 import { BIAS_BYTES, CLAMP_BYTES } from "./unfused.ts";
 import {
   attentionSeconds,
@@ -239,8 +233,6 @@ class CostSum {
       const indexer = this.#of("indexer");
       this.#add(indexer.forward, ATTENTION, attentionSeconds(device, scoring, false, true));
       this.#add(indexer.backward, ATTENTION, attentionSeconds(device, scoring, true, true));
-      const target = (indexerTargetFlops(spec, c.sequence) * tokens) / tp;
-      this.#add(indexer.backward, ATTENTION, attentionSeconds(device, target, false, true));
     }
     // Rotation, head norms, layout changes and what the latent projections normalise.
     const bytes = ((width.query + width.keyValue + width.output) / tp + width.latent) * tokens * a;

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { unwrap } from "../../base/index.ts";
 import { type Cluster, type Device, findDevice, presetCluster } from "../../cluster/index.ts";
@@ -107,5 +108,27 @@ describe("what a model's details cost", () => {
     expect(keys(128)).toBeGreaterThan(2 * 120);
     expect(keys(128)).toBeLessThan(2 * 128);
     expect(keys(4096)).toBeCloseTo(keys(null), 6);
+  });
+
+  test("every further residual stream is moved 16 times a branch, forward and backward", () => {
+    const config = JSON.parse(
+      readFileSync(new URL("../../../examples/base/model/config.json", import.meta.url), "utf8"),
+    );
+    const vector = (streams: number) => {
+      const v4 = unwrap(importModel({ ...config, hc_mult: streams }));
+      const own: Layout = { ...SINGLE, dpShard: 8, stages: evenStages(v4.layers.length, 1) };
+      const { breakdown } = new TimeModel(
+        v4,
+        presetCluster("h100", 8) as Cluster,
+        training,
+        MEGATRON_TRAITS,
+      ).step(own, true);
+      return { seconds: breakdown.vector, branches: 2 * v4.layers.length, hidden: v4.hidden };
+    };
+    const [two, four] = [vector(2), vector(4)];
+    const { memoryBandwidth, efficiency } = findDevice("h100") as Device;
+    const one = (64 / 8) * 4096 * two.hidden * 2;
+    const expected = (2 * 16 * one * two.branches) / (memoryBandwidth * efficiency.memory);
+    expect(four.seconds - two.seconds).toBeCloseTo(expected, 9);
   });
 });

@@ -38,8 +38,8 @@ export const layoutFail = catalog({
       zh: "模型放不下：{considered} 個佈局中最接近的（{layout}）在最滿的加速器上至少還差 {short}",
     },
     next: {
-      en: "it fits on {devices} devices of this kind, or with {memory} on each device; recomputation, swap, smaller states (--precision bf16-lean) and shorter sequences also help where they are not used yet",
-      zh: "{devices} 個同型加速器，或每個加速器 {memory} 記憶體即可放下；尚未使用重算、換出、較小的狀態（--precision bf16-lean）或較短序列時也可一試",
+      en: "{fits}; recomputation, swap, smaller states (--precision bf16-lean) and shorter sequences also help where they are not used yet",
+      zh: "{fitsZh}；尚未使用重算、換出、較小的狀態（--precision bf16-lean）或較短序列時也可一試",
     },
   },
   EXPORT_UNSUPPORTED: {

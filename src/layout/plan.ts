@@ -204,11 +204,27 @@ function noPlan(request: PlanRequest, result: SearchResult) {
     short: formatBytes(short),
   };
   if (request.advise === false) return layoutFail("PLAN_NO_ROOM", found);
-  return layoutFail("PLAN_NO_ROOM_HERE", {
-    ...found,
-    devices: enoughDevices(request) ?? "?",
-    memory: enoughMemory(request) ?? "?",
-  });
+  return layoutFail("PLAN_NO_ROOM_HERE", { ...found, ...whatFits(request) });
+}
+
+/** What would make room, as far as searching found it, in both languages. */
+function whatFits(request: PlanRequest): { fits: string; fitsZh: string } {
+  const [count, memory] = [enoughDevices(request), enoughMemory(request)];
+  const en = [
+    ...(count === undefined ? [] : [`on ${count} devices of this kind`]),
+    ...(memory === undefined ? [] : [`with ${memory} on each device`]),
+  ];
+  const zh = [
+    ...(count === undefined ? [] : [`${count} 個同型加速器`]),
+    ...(memory === undefined ? [] : [`每個加速器 ${memory} 記憶體`]),
+  ];
+  if (en.length === 0) {
+    return {
+      fits: "neither 128 times the devices nor 128 times their memory would do",
+      fitsZh: "加速器或其記憶體增至 128 倍仍放不下",
+    };
+  }
+  return { fits: `it fits ${en.join(", or ")}`, fitsZh: `${zh.join("，或")}即可放下` };
 }
 
 /** Whether anything fits on another cluster. */

@@ -144,7 +144,7 @@ test.each([
     "sequenceLength: 8",
     "sequenceLength: 100000000",
     5,
-    /PLAN_NO_ROOM: the model does not fit.*short by/,
+    /PLAN_NO_ROOM_HERE: the model does not fit.*short by/,
   ],
   ["missing data", "train.safetensors", "none.safetensors", 2, /RECIPE_PATH.*data.packed names none/],
   ["missing model", "base: base", "base: nowhere", 2, /RECIPE_PATH.*model.base names nowhere/],

@@ -63,7 +63,7 @@ mkdirSync(base);
 const table = (l: number) => ({ dtype: "I32" as const, shape: [WORDS, 2], data: tables[l] as Int32Array });
 writeFileSync(
   join(base, "model.safetensors"),
-  encodeTensors({ "model.layers.0.mlp.gate.tid2eid": table(0), "model.layers.1.mlp.gate.tid2eid": table(1) }),
+  encodeTensors({ "model.layers.0.mlp.gate.tid2eid": table(0), "model.layers.1.ffn.gate.tid2eid": table(1) }),
 );
 writeFileSync(train, encodeTensors({ input_ids: { dtype: "I32", shape: [64, 64], data: ids } }));
 const model = unwrap(parseModel(JSON.stringify(config)));

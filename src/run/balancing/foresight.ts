@@ -11,7 +11,7 @@ import {
 import { type Model, moeOf } from "../../model/index.ts";
 import type { WorkerLayout } from "../controller/spec.ts";
 import type { BalanceLayer } from "../journal/index.ts";
-import { fileOfTensor, integerTensor } from "./tensor-file.ts";
+import { fileOfTensor, type IntegerTensor, integerTensor } from "./tensor-file.ts";
 
 /** Tokens that are counted at most: of more, evenly spread parts. A share is then known to well below a per mille. */
 const COUNTED = 16 * 1024 * 1024;
@@ -36,7 +36,7 @@ export function foresee(
 ): Foreseen | undefined {
   const hashed = model.layers.flatMap((layer) => {
     const moe = moeOf(layer.body);
-    return moe?.hashRouted ? [{ id: layer.index, name: `${layer.prefix}mlp.gate.tid2eid`, moe }] : [];
+    return moe?.hashRouted ? [{ id: layer.index, prefix: layer.prefix, moe }] : [];
   });
   const experts = hashed[0]?.moe.experts ?? 0;
   const slots = layout.slotsPerRank === null ? experts : layout.slotsPerRank * layout.ep;
@@ -45,8 +45,8 @@ export function foresee(
   if (!ids) return undefined;
   const histogram = count(ids, model.vocabulary);
   const known: { id: number; row: Float64Array }[] = [];
-  for (const { id, name } of hashed) {
-    const table = integerTensor(fileOfTensor(baseFolder, name), name);
+  for (const { id, prefix } of hashed) {
+    const table = hashTable(baseFolder, prefix);
     const [words = 0, k = 0] = table?.shape ?? [];
     if (!table || words > model.vocabulary) return undefined;
     const row = new Float64Array(experts);
@@ -64,6 +64,16 @@ export function foresee(
     layout.ep,
     histogram.reduce((sum, n) => sum + n, 0),
   );
+}
+
+/** The published files call a layer's mixture `ffn`, the classes of transformers `mlp`; either may have written the folder. */
+function hashTable(folder: string, prefix: string): IntegerTensor | undefined {
+  for (const mixture of ["ffn", "mlp"]) {
+    const name = `${prefix}${mixture}.gate.tid2eid`;
+    const table = integerTensor(fileOfTensor(folder, name), name);
+    if (table) return table;
+  }
+  return undefined;
 }
 
 function placed(

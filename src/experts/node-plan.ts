@@ -40,7 +40,7 @@ export function planNodes(
 ): { readonly groups: readonly NodeGroups[]; readonly homes: Int32Array } {
   const { length, batch = 64, spare = 0 } = options;
   const samples = Math.floor((traces[0]?.tokens ?? 0) / length);
-  const base = { mostLoad: options.mostLoad ?? 1.005 };
+  const base = { mostLoad: options.mostLoad ?? 1.02 };
   let groups = traces.map((trace, l) =>
     plainGroups(
       options.start?.[l] ?? groupByCoactivation(trace, nodes, { ...base, kicks: options.kicks ?? 12 }),

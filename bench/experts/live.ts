@@ -35,13 +35,16 @@ import { logicalState } from "../../tests/fixtures/logical.ts";
 const { values } = parseArgs({
   options: {
     pairs: { type: "string", default: "2" },
-    steps: { type: "string", default: "64" },
-    skew: { type: "string", default: "1" },
-    experts: { type: "string", default: "16" },
-    width: { type: "string", default: "512" },
+    steps: { type: "string", default: "40" },
+    skew: { type: "string", default: "3" },
+    experts: { type: "string", default: "8" },
+    width: { type: "string", default: "384" },
     hidden: { type: "string", default: "128" },
     ranks: { type: "string", default: "2" },
-    rows: { type: "string", default: "4" },
+    rows: { type: "string", default: "8" },
+    top: { type: "string", default: "2" },
+    seed: { type: "string", default: "3" },
+    every: { type: "string", default: "12" },
     kills: { type: "string", default: "3" },
     folder: { type: "string" },
   },
@@ -55,7 +58,7 @@ batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(
 optimizer: { learningRate: 0.0003 }
 moe: { biasRate: 0, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
-balance: { mode: ${mode}, every: 16, window: 16 }
+balance: { mode: ${mode}, every: ${values.every}, window: 12 }
 checkpoint: { every: 16 }
 `;
 
@@ -137,7 +140,20 @@ function slowestRank(place: string): number[] {
 
 function makeModel(folder: string, skew: string): void {
   const args = ["--hidden", values.hidden, "--width", values.width, "--experts", values.experts];
-  const more = ["--top", "4", "--layers", "2", "--skew", skew, "--rows", "2048", "--length", "128"];
+  const more = [
+    "--top",
+    values.top,
+    "--layers",
+    "2",
+    "--seed",
+    values.seed,
+    "--skew",
+    skew,
+    "--rows",
+    "2048",
+    "--length",
+    "128",
+  ];
   const made = spawnSync(
     unwrap(enginePython(process.env)),
     [join(import.meta.dirname, "skewed_model.py"), folder, ...args, ...more],

@@ -1,7 +1,7 @@
 /**
  * Step time of our engine on this machine, predicted from a measured device profile, against real gloo ranks.
  *
- *   node bench/layout/calibrated.ts [--profile FILE] [--minutes 3] [--steps 12] [--model examples/base/model]
+ *   node bench/layout/calibrated.ts [--profile FILE] [--minutes 3] [--steps 12] [--layouts 7] [--model examples/base/model]
  *
  * Without --profile, `tessera calibrate` measures this machine first. Predictions are made before the first step runs.
  */
@@ -33,6 +33,7 @@ const { values } = parseArgs({
     profile: { type: "string" },
     minutes: { type: "string", default: "3" },
     steps: { type: "string", default: "12" },
+    layouts: { type: "string", default: "7" },
     model: { type: "string", default: join(ROOT, "examples/base/model") },
   },
 });
@@ -72,7 +73,7 @@ rmSync(work, { recursive: true, force: true });
 
 const config = JSON.parse(readFileSync(join(values.model, "config.json"), "utf8")) as Record<string, unknown>;
 const model = unwrap(importModel(config));
-const cases = LAYOUTS.map(({ globalBatch, ...shape }) => {
+const cases = LAYOUTS.slice(0, Number(values.layouts)).map(({ globalBatch, ...shape }) => {
   const degrees = { ...SINGLE, ...shape };
   const layout: Layout = {
     ...degrees,

@@ -15,10 +15,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-
 # Classes whose defaults leave a hole that their own code needs filled.
 FILLED: dict[str, dict[str, int]] = {
-    "deepseek_v2": {"num_experts_per_tok": 6, "n_routed_experts": 64, "moe_intermediate_size": 1408},
+    "deepseek_v2": {
+        "num_experts_per_tok": 6,
+        "n_routed_experts": 64,
+        "moe_intermediate_size": 1408,
+    },
     "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
     "glm4_moe": {"head_dim": 128},
     "hunyuan_v1_dense": {"head_dim": 128},
@@ -44,8 +47,13 @@ def main() -> None:
     for model_type in sys.argv[1:] or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         try:
             line = count(model_type)
-        except Exception as error:  # classes that need an extra package or a hand-made config say so
-            line = {"type": model_type, "error": f"{type(error).__name__}: {error}"[:200]}
+        except (
+            Exception
+        ) as error:  # classes that need an extra package or a hand-made config say so
+            line = {
+                "type": model_type,
+                "error": f"{type(error).__name__}: {error}"[:200],
+            }
         print(json.dumps(line), flush=True)
 
 

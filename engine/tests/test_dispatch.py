@@ -45,7 +45,7 @@ def position_independence(dtype: torch.dtype) -> bool:
     def run(order: torch.Tensor) -> list[torch.Tensor]:
         pick = torch.cat([x.split(counts.tolist())[i] for i in order]).requires_grad_()
         w = weight[order].clone().requires_grad_()
-        out = GroupedLinear.apply(pick, w, counts[order].tolist())
+        out = GroupedLinear.apply(pick, w, counts[order].tolist(), Trace())
         out.backward(torch.cat([grad.split(counts.tolist())[i] for i in order]))
         back = torch.argsort(order)
         rows = [torch.cat([t.split(counts[order].tolist())[i] for i in back]) for t in (out.detach(), pick.grad)]
@@ -132,9 +132,3 @@ def test_loads_ignore_recomputation_and_shape_inference() -> None:
     with first:
         way.count(experts)
     assert way.loads.tolist() == [2, 4, 0, 2]
-
-
-def test_copies_of_an_expert_share_its_pairs() -> None:
-    way = Dispatcher(3, [0, 1, 2, 0], 2, 0, None, Trace())
-    assert way.slot_of(torch.tensor([0, 0, 0, 1, 0, 2])).tolist() == [0, 3, 0, 1, 0, 2]
-    assert way.mine == [0, 1]

@@ -46,7 +46,7 @@ def train(
 def test_moves_before_every_step_leave_the_run_as_it_was(model: str, layout: dict[str, int]) -> None:
     wanted = spec(**layout)
     still = worlds.run(wanted.layout.world, train, wanted, model, 3, None, 1 << 20)
-    moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 1, 4096)
+    moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 2, 4096)
     assert [found[:2] for found in still] == [found[:2] for found in moved]
     assert all(found[2] > 0 for found in moved)
 

@@ -1,4 +1,4 @@
-import { formatCount, formatSeconds } from "../base/index.ts";
+import { formatCount, formatSeconds, type Text } from "../base/index.ts";
 import type { PhaseName, Progress } from "../run/index.ts";
 import type { Context } from "./context.ts";
 import { width } from "./table.ts";
@@ -89,7 +89,9 @@ export function progressText(context: Context, progress: Progress, place: string
   const share = total ? Math.min(1, done / total) : null;
   const parts = [`${place} ${phaseName(context, phase)}`];
   if (share !== null && bar) parts.push("█".repeat(Math.round(share * BAR)).padEnd(BAR, "░"));
-  parts.push(`${unitText(context, unit)} ${formatCount(done)}${total ? `/${formatCount(total)}` : ""}`);
+  // Steps of a phase that have their own share inside: the note says which one it is.
+  if (unit !== "part")
+    parts.push(`${unitText(context, unit)} ${formatCount(done)}${total ? `/${formatCount(total)}` : ""}`);
   if (share !== null) parts.push(`${Math.floor(share * 100)} %`);
   if (rate !== undefined)
     parts.push(
@@ -107,21 +109,36 @@ export function progressText(context: Context, progress: Progress, place: string
       context.say({ en: "{left} left", zh: "尚需 {left}" }, { left: formatSeconds(remainingSeconds) }),
     );
   }
-  if (note) parts.push(note);
+  if (note) parts.push(note.replace(/^[a-z ]*[a-z]/, (words) => context.say(NOTES[words] ?? both(words))));
   return parts.join("  ");
 }
 
-const unitText = (context: Context, unit: string): string =>
-  context.say(
-    {
-      step: { en: "step", zh: "步" },
-      tokens: { en: "tokens", zh: "詞元" },
-      problems: { en: "problems", zh: "題" },
-    }[unit] ?? {
-      en: unit,
-      zh: unit,
-    },
-  );
+const both = (text: string): Text => ({ en: text, zh: text });
+
+/** What a phase is doing at the moment, as its parts name themselves. */
+const NOTES: Readonly<Record<string, Text>> = {
+  produce: { en: "produce", zh: "產生" },
+  gate: { en: "gate", zh: "求解驗證" },
+  dedup: { en: "deduplicate", zh: "去重" },
+  decontaminate: { en: "decontaminate", zh: "去汙染" },
+  classify: { en: "classify", zh: "分類" },
+  select: { en: "select", zh: "選取" },
+  pack: { en: "pack", zh: "打包" },
+  "base answers": { en: "base answers", zh: "基礎模型作答" },
+  "candidate answers": { en: "candidate answers", zh: "訓練後模型作答" },
+  solving: { en: "solving", zh: "求解" },
+  retention: { en: "general text", zh: "通用文本" },
+  tokenizer: { en: "tokenizer", zh: "分詞器" },
+};
+
+const UNITS: Readonly<Record<string, Text>> = {
+  step: { en: "step", zh: "步" },
+  tokens: { en: "tokens", zh: "詞元" },
+  problems: { en: "problems", zh: "題" },
+  item: { en: "item", zh: "題" },
+};
+
+const unitText = (context: Context, unit: string): string => context.say(UNITS[unit] ?? both(unit));
 
 function cut(text: string, columns: number): string {
   let out = text;

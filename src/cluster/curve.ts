@@ -17,6 +17,12 @@ export function curveSeconds(curve: Curve, features: readonly number[]): number 
   return sum;
 }
 
+/** Length of a column, or 1 over the shortest there may be, which makes it vanish. */
+const length = (rows: readonly (readonly number[])[], column: number): number => {
+  const found = Math.hypot(...rows.map((row) => row[column] as number));
+  return found < SHORTEST ? 1 / SHORTEST : found;
+};
+
 /** A point to fit: features of its shape, and the seconds it took. */
 export type Sample = {
   readonly features: readonly number[];
@@ -27,6 +33,8 @@ export type Sample = {
 
 const ROUNDS = 20_000;
 const STILL = 1e-12;
+/** Columns shorter than this (features all but zero) say nothing, and dividing by them would overflow. */
+const SHORTEST = 1e-100;
 
 /**
  * Non-negative least squares on relative residuals, by coordinate descent: small shapes count as much as large ones, and no term
@@ -40,10 +48,7 @@ export function fitCurve(samples: readonly Sample[]): Curve | undefined {
   if (width === 0) return undefined;
   // Rows divided by their seconds: the target is 1 everywhere, less what is known. Columns scaled to length 1, or the largest product rules.
   const rows = good.map(({ features, seconds }) => features.map((f) => f / seconds));
-  const scale = Array.from(
-    { length: width },
-    (_, j) => Math.hypot(...rows.map((row) => row[j] as number)) || 1,
-  );
+  const scale = Array.from({ length: width }, (_, j) => length(rows, j));
   const a = rows.map((row) => row.map((value, j) => value / (scale[j] as number)));
   const x = new Float64Array(width);
   const left = good.map(({ seconds, known = 0 }) => 1 - known / seconds);
@@ -56,7 +61,7 @@ export function fitCurve(samples: readonly Sample[]): Curve | undefined {
         pull += (row[j] as number) * (left[i] as number);
         weight += (row[j] as number) ** 2;
       });
-      if (weight === 0) continue;
+      if (weight < 0.5) continue;
       const next = Math.max(0, (x[j] as number) + pull / weight);
       const step = next - (x[j] as number);
       if (step === 0) continue;

@@ -4,8 +4,8 @@
  *
  * Written from the modules' code (transformers 5.23: deepseek_v3, deepseek_v4, qwen3_moe and their kin) and checked with
  * autograd's saved-tensor hooks on real ranks (`bench/layout/engine-memory.ts`). A multiplication keeps its factors, a
- * linear layer its input, softmax and sigmoid their output, a clamp its input; RMSNorm, written out, keeps its float32
- * input, the reciprocal root and the normalised value. Linear-attention layers fall back to the fused kernels' list.
+ * linear layer its input, softmax and sigmoid their output, a clamp its input. Norms are ours in every family.
+ * Linear-attention layers fall back to the fused kernels' list.
  */
 import type {
   CompressedAttention,
@@ -22,8 +22,8 @@ import { type Scope, sublayerSaved } from "./saved.ts";
 
 const INDEX = 8;
 
-/** RMSNorm over `size` for `rows` rows: input, reciprocal root, normalised value. Its output is counted where it is used. */
-const norm = (s: Scope, rows: number, size: number): number => rows * (4 * size + 4 + s.activation * size);
+/** Our RMSNorm over `size` for `rows` rows: input and reciprocal root. Its output is counted where it is used. */
+const norm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
 
 /** Rotary angles of one call: cosine and sine, float32. */
 const rotary = (positions: number, width: number): number => 2 * 4 * positions * width;
@@ -44,14 +44,11 @@ function latent(spec: LatentAttention, s: Scope): number {
   const queryKey = spec.nopeDim + spec.ropeDim;
   const query = spec.queryRank === null ? 0 : norm(s, n, spec.queryRank) + a * spec.queryRank;
   // The low-rank keys are a view of the projection that also holds the rotary key.
-  const keys = norm(s, n, spec.keyValueRank) + 4 * n * spec.ropeDim + a * spec.keyValueRank;
+  const keys = norm(s, n, spec.keyValueRank) + a * (spec.ropeDim + spec.keyValueRank);
   // Value and key sizes differ, so attention is computed in the open: q, k, v, probabilities, output.
   const scores = s.activation * spec.heads * n * s.sequence;
   return query + keys + a * spec.heads * (2 * queryKey + 2 * spec.valueDim) + scores;
 }
-
-/** The norm that our DeepSeek-V4 layers use: its input and the reciprocal root. */
-const leanNorm = (s: Scope, rows: number, size: number): number => rows * (s.activation * size + 4);
 
 function compressed(spec: CompressedAttention, s: Scope): number {
   const n = s.tokens;
@@ -63,10 +60,10 @@ function compressed(spec: CompressedAttention, s: Scope): number {
   const banded = s.sequence % spec.window === 0 && s.sequence > 2 * spec.window;
   const seen = (banded ? 2 * spec.window : s.sequence) + pools + 1;
   const blocks = banded ? s.sequence / spec.window : 1;
-  const query = leanNorm(s, n, spec.queryRank) + a * spec.queryRank;
+  const query = norm(s, n, spec.queryRank) + a * spec.queryRank;
   // Queries before their norm, and as they meet the keys.
-  const heavy = leanNorm(s, n * heads, dim) + a * heads * dim;
-  const keyValue = leanNorm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
+  const heavy = norm(s, n * heads, dim) + a * heads * dim;
+  const keyValue = norm(s, n, dim) + s.activation * s.rows * blocks * seen * dim;
   // Sines of the way back; those of the way there belong to the stage.
   const angles = rotary(s.sequence, spec.ropeDim) / 4;
   const scores = s.activation * heads * n * seen;
@@ -83,7 +80,7 @@ function compressed(spec: CompressedAttention, s: Scope): number {
 /** Weighted sums over windows of `width` tokens: values, weights and sum, then norm and angles of the pooled entries. */
 function compressor(s: Scope, pools: number, width: number, dim: number, ropeDim: number): number {
   const entries = s.rows * pools;
-  return 2 * s.activation * entries * width * dim + leanNorm(s, entries, dim) + rotary(pools, ropeDim) / 2;
+  return 2 * s.activation * entries * width * dim + norm(s, entries, dim) + rotary(pools, ropeDim) / 2;
 }
 
 /** The indexer's entries, queries, scores and weights, all float32, and its own objective. */
@@ -137,7 +134,7 @@ function eagerSaved(body: LayerBody, s: Scope): number {
   for (const sublayer of body.sublayers) {
     const { spec } = sublayer;
     // Branch norm, and its output as the first linear layers' input.
-    bytes += hyperConnection(s) + (s.streams > 1 ? leanNorm : norm)(s, s.tokens, s.hidden) + one;
+    bytes += hyperConnection(s) + norm(s, s.tokens, s.hidden) + one;
     if (spec.kind === "grouped") bytes += grouped(spec, s);
     else if (spec.kind === "latent") bytes += latent(spec, s);
     else if (spec.kind === "compressed") bytes += compressed(spec, s);

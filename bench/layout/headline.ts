@@ -84,9 +84,19 @@ for (const swap of [0, 1]) {
   );
 }
 
-/** The recipe's step with every collective waiting `wait` seconds for its last member; what the profiled rank (7 layers) spends. */
-function recipeStep(wait: number) {
-  const cluster = { ...dies(512), collectiveSeconds: wait };
+/**
+ * The recipe's step with every collective waiting `wait` seconds for its last member; what the profiled rank (7 layers) spends.
+ * `wide`: how many times the residual's bytes go through the link between the dies of a card, which only tensor parallelism uses.
+ */
+function recipeStep(wait: number, wide = 1, recipe = proLayout()) {
+  const own = dies(512);
+  const groups = own.groups.map((group) => ({
+    ...group,
+    links: group.links.map((link, level) =>
+      level === 0 ? { ...link, bandwidth: link.bandwidth / wide } : link,
+    ),
+  }));
+  const cluster = { ...own, groups, collectiveSeconds: wait };
   const time = new TimeModel(pro, cluster, training(1024), ASCEND_TRAITS);
   const step = time.step(recipe, true);
   const k = kinds(time.stages.stageTerms(recipe), [0, 8], 32);
@@ -129,6 +139,12 @@ const tokens = 1024 * 4096;
 const perToken = waiting.step.mfu.flopsPerToken;
 console.log(
   `  11.67 % of the peak at ${(perToken / 1e9).toFixed(0)} GFLOP a token is a step of ${((perToken * tokens) / (0.1167 * 353.9e12 * 512)).toFixed(1)} s, at the 400 GFLOP that 27 s and 34.9 % imply ${((400e9 * tokens) / (0.1167 * 353.9e12 * 512)).toFixed(1)} s: the published total is uncertain by that much, and sums kernels that may overlap.`,
+);
+const streams = recipeStep(short, pro.streams);
+const reduced = recipeStep(short, 1, { ...recipe, sequenceParallel: false });
+const two = (x: number) => x.toFixed(1);
+console.log(
+  `  Recomputation repeats the tensor-parallel collectives; they are counted. Tried for what is left: all ${pro.streams} residual streams gathered instead of their mix, tensor ${two(waiting.tensor)} to ${two(streams.tensor)} s; all-reduce instead of gather and scatter, ${two(reduced.tensor)} s. Gradients and weights over data ranks: ${two(waiting.step.breakdown.data)} s stay open.`,
 );
 const explained = waiting.expert + waiting.tensor + waiting.tail + waiting.pipeline;
 console.log(

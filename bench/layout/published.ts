@@ -14,7 +14,6 @@ import {
   evenStages,
   type Layout,
   layoutProblem,
-  MEGATRON_TRAITS,
   modelFacts,
   type Recompute,
   SINGLE,
@@ -25,6 +24,7 @@ import {
 } from "../../src/layout/index.ts";
 import { balancedStages } from "../../src/layout/search/index.ts";
 import { importModel, type Model, parseModel } from "../../src/model/index.ts";
+import { reasonFor, recipeRecompute, type Row, setAside, stackOf, withoutMtp } from "./published-stacks.ts";
 import { readCsv, SHARED, sharedFile } from "./shared.ts";
 
 const DEVICES: readonly (readonly [RegExp, string, number])[] = [
@@ -72,7 +72,6 @@ const OWN: readonly (readonly [RegExp, Record<string, unknown>])[] = [
   ],
 ];
 
-type Row = Record<string, string>;
 type Run = {
   readonly label: string;
   readonly row: Row;
@@ -172,7 +171,11 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     vpp,
     tp,
     cp,
-    ep: n("ep", 1),
+    // Rows that name an expert dispatcher but print no ep: configs beside them spread the experts over a node.
+    ep: n(
+      "ep",
+      /Automodel/.test(row["source"] ?? "") && /DeepEP/.test(row["notes"] ?? "") ? Math.min(world, 8) : 1,
+    ),
     etp: n("etp", 1),
     dpShard: data,
     sequenceParallel: tp > 1,
@@ -188,80 +191,24 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
     sequence,
     microBatch,
     globalBatch,
-    precision: { ...BF16_MIXED, dispatch: "bfloat16" },
+    // Recipes of this source sum and exchange gradients in bf16 (`grad_reduce_in_fp32 = False` in all of them).
+    precision: {
+      ...BF16_MIXED,
+      dispatch: "bfloat16",
+      ...(/Bridge/.test(row["source"] ?? "") ? { gradients: "bfloat16" as const } : {}),
+    },
     optimizer: "adamw",
     mtp:
-      model.mtp.length > 0 && !/w\/o MTP/.test(row["model"] ?? "") && /DeepSeek|GLM/.test(row["model"] ?? ""),
+      model.mtp.length > 0 &&
+      !/w\/o MTP/.test(row["model"] ?? "") &&
+      /DeepSeek|GLM/.test(row["model"] ?? "") &&
+      !withoutMtp(row),
   };
   const traits: Traits = { ...stackOf(row, model), compute, expertCompute: compute };
   const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
   return problem
     ? `with a layout the row does not fully give (${problem.constraint})`
     : { layout, training, traits };
-}
-
-/** Recomputation of rows that leave it open, from the recipes published beside them. */
-function recipeRecompute(row: Row): string {
-  const [name, device, precision] = [row["model"] ?? "", row["device"] ?? "", row["precision"] ?? ""];
-  if (!/Bridge/.test(row["source"] ?? "")) return "";
-  if (/GPT.?OSS/i.test(name)) return device === "GB300" ? "" : "selective: layernorm+moe_act";
-  if (/V3/.test(name) && device !== "GB300")
-    return device === "H100" || /FP8-MX/.test(precision)
-      ? "selective: mla_up_proj+mlp"
-      : "selective: mla_up_proj";
-  return "";
-}
-
-/**
- * What a row's source says of its stack, in the row or in the recipes published beside it (Megatron-Bridge
- * `scripts/performance/configs`): tensor-parallel exchange of dense models overlapped; expert exchange overlapped for DeepSeek-V3
- * in 8 bits from 26.04 on and for Qwen3-235B on H100; launches of a mixture's layers replayed in part by graphs on
- * Blackwell (but for gpt-oss, which also uses the plain all-to-all in 16 bits), and whole from 26.06 on in 8 bits, where the experts' products also cast their own inputs.
- */
-function stackOf(row: Row, model: Model): Traits {
-  const [source, notes, name] = [row["source"] ?? "", row["notes"] ?? "", row["model"] ?? ""];
-  const release = Number(
-    /release (\d+\.\d+)/.exec(notes)?.[1] ?? (/card\.yaml|perf_recipes/.test(source) ? 26.06 : 0),
-  );
-  const bridge = /Bridge/.test(source);
-  const megatron = bridge || /ModelZoo|Primus/.test(source);
-  const mixture = model.layers.some(({ body }) => body.sublayers.some(({ spec }) => spec.kind === "moe"));
-  const eightBit = /FP8|MX/.test(row["precision"] ?? "");
-  const oss = /GPT.?OSS/i.test(name);
-  const hopper = (row["device"] ?? "").startsWith("H100");
-  const overlapped =
-    /1f1b overlap/.test(notes) ||
-    (bridge && hopper && /Qwen3.235B/.test(name)) ||
-    (bridge && (oss || /V3/.test(name)) && eightBit && release >= 26.04);
-  const eager =
-    !bridge || hopper || (row["device"] === "B200" && release < 26) || (oss && row["device"] !== "GB300");
-  const graphs = eager ? 0 : 0.5;
-  const replayed =
-    /full-iteration/.test(notes) || (bridge && !hopper && eightBit && release >= 26.06) ? 1 : graphs;
-  return {
-    ...MEGATRON_TRAITS,
-    deduplicate: (bridge && !(oss && !eightBit)) || /DeepEP/.test(notes),
-    overlapTensor: bridge && !mixture ? 0.8 : 0,
-    overlapExpert: overlapped ? 0.8 : 0,
-    fusedCasts: bridge && !hopper && eightBit && release >= 26.06,
-    hostLayerSeconds: megatron && mixture ? HOST_LAYER_SECONDS * (1 - replayed) : 0,
-  };
-}
-/**
- * Host time to launch a mixture's layer, forward and backward, read off the one run whose 4,096-token micro-batches leave a B200
- * waiting (`givesHostTime`): 28.19 s over 64 micro-batches of 48 layers. That run is not scored.
- */
-const HOST_LAYER_SECONDS = 28.19 / 64 / 48;
-const givesHostTime = (row: Row): boolean =>
-  row["device"] === "B200" && /Qwen3_30B/.test(row["model"] ?? "") && row["mbs"] === "1";
-
-/** Why a row says nothing about the model, by the words of its own source. Such rows are listed with their error, not scored. */
-function setAside(row: Row): string | undefined {
-  const notes = row["notes"] ?? "";
-  if (/not tuned|functional/.test(notes)) return "its source calls it a functional run, not tuned";
-  if (/natural routing/.test(notes)) return "routing is not balanced and its loads are not published";
-  if (givesHostTime(row)) return "gives the host's time for a layer";
-  return undefined;
 }
 
 /**
@@ -324,6 +271,8 @@ export type DeviceResult = {
   readonly factor: number;
   readonly runs: readonly RunResult[];
   readonly aside: readonly RunResult[];
+  /** Errors of every run under an anchor of another model family; none where a device has one family. */
+  readonly unseen: readonly number[];
 };
 
 /** Precision as the roofline sees it: granularities of scales are one format. */
@@ -412,12 +361,18 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
         skip(typeof made === "string" ? made : "on part of a node");
         return [];
       }
+      // Local batches that are accumulated fill and drain the pipeline each; gradients and optimizer come once.
+      const passes =
+        made.layout.pp > 1 ? Number(/grad-accum (\d+)/.exec(run.row["notes"] ?? "")?.[1] ?? 1) : 1;
+      const local: Training = { ...made.training, globalBatch: made.training.globalBatch / passes };
       const stepAt = (factor: number) => {
         const cluster = scaled(base, factor);
-        const time = new TimeModel(run.model, cluster, made.training, made.traits);
+        const time = new TimeModel(run.model, cluster, local, made.traits);
         const stages =
           balancedStages(time, made.layout, stageHomes(cluster, made.layout)) ?? made.layout.stages;
-        return time.step({ ...made.layout, stages });
+        const { seconds, breakdown } = time.step({ ...made.layout, stages });
+        const once = breakdown.data + breakdown.optimizer;
+        return { seconds: passes * seconds - (passes - 1) * once, breakdown };
       };
       const predict = (factor: number) => stepAt(factor).seconds;
       const { seconds, breakdown } = stepAt(1);
@@ -426,17 +381,27 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
     });
     const scored = cases.filter((c) => !c.aside);
     if (scored.length === 0) continue;
-    // A run that waits for its host says little of the device.
-    const telling = scored.filter((c) => c.bound < 0.1);
-    const byRatio = (telling.length > 0 ? telling : scored).toSorted((a, b) => a.ratio - b.ratio);
-    const anchor = byRatio[byRatio.length >> 1] as (typeof cases)[number];
-    let [low, high] = [0.05, 20];
-    for (let i = 0; i < 40; i++) {
-      const middle = Math.sqrt(low * high);
-      if (anchor.predict(middle) > anchor.run.seconds) low = middle;
-      else high = middle;
-    }
-    const factor = Math.sqrt(low * high);
+    type Case = (typeof cases)[number];
+    const anchorOf = (among: readonly Case[]): { anchor: Case; factor: number } => {
+      // A run that waits for its host says little of the device.
+      const telling = among.filter((c) => c.bound < 0.1);
+      const byRatio = (telling.length > 0 ? telling : among).toSorted((a, b) => a.ratio - b.ratio);
+      const anchor = byRatio[byRatio.length >> 1] as Case;
+      let [low, high] = [0.05, 20];
+      for (let i = 0; i < 40; i++) {
+        const middle = Math.sqrt(low * high);
+        if (anchor.predict(middle) > anchor.run.seconds) low = middle;
+        else high = middle;
+      }
+      return { anchor, factor: Math.sqrt(low * high) };
+    };
+    const { anchor, factor } = anchorOf(scored);
+    const unseen = [...Map.groupBy(scored, ({ run }) => run.model.modelType)].flatMap(([family, own]) => {
+      const others = scored.filter(({ run }) => run.model.modelType !== family);
+      if (others.length === 0) return [];
+      const foreign = anchorOf(others).factor;
+      return own.map((c) => c.predict(foreign) / c.run.seconds - 1);
+    });
     const result = ({ run, predict, aside }: (typeof cases)[number]): RunResult => {
       const error = predict(factor) / run.seconds - 1;
       const reason = aside ?? reasonFor(run.row, error);
@@ -448,6 +413,7 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
       factor,
       runs: scored.filter((c) => c !== anchor).map(result),
       aside: cases.filter((c) => c.aside).map(result),
+      unseen,
     });
   }
   return { devices, skipped };
@@ -473,27 +439,4 @@ export function irreducible(runs: readonly RunResult[]): { floor: number; rows: 
     if (ratio > widest.ratio) widest = { ratio, asked };
   }
   return { floor: missed / runs.length, rows, widest: `${widest.asked} (x${widest.ratio.toFixed(2)})` };
-}
-
-/** What the row leaves open, as the likely source of its error. */
-function reasonFor(row: Row, error: number): string {
-  const notes = row["notes"] ?? "";
-  const release = Number(/release (\d+\.\d+)/.exec(notes)?.[1] ?? 0);
-  if (/V3\.2/.test(row["model"] ?? "") && /torchtitan-npu/.test(row["source"] ?? ""))
-    return "a quarter of the same stack's speed on V3: its sparse attention was not tuned yet";
-  if (/GPT.?OSS/i.test(row["model"] ?? ""))
-    return "not explained: every run of this model is slower; its sinks and biases are not modelled";
-  if (/V4/.test(row["model"] ?? ""))
-    return "not explained: kernels of sparse attention and hyper-connections are assumed";
-  if (Number(row["cp"]) >= 8)
-    return "packed sequences over many context-parallel ranks: exchange depends on the stack";
-  if (release > 0 && release < 26 && error < 0)
-    return "early release: later ones run the same request up to 1.4 times faster";
-  if (/FSDP/i.test(row["optim_shard"] ?? ""))
-    return "which layers recompute, and what their exchange hides behind, is not printed";
-  if (/NVFP4|FP8|MX/.test(row["precision"] ?? ""))
-    return error > 0
-      ? "fused low-precision kernels beat the factor shared with other precisions"
-      : "low-precision kernels slower than the shared factor";
-  return "tuning of this run differs from the anchor's";
 }

@@ -68,12 +68,18 @@ for (const device of devices) {
   );
 }
 console.log(`all devices             ${stats(all.map((r) => r.error))}   goal: mean 10 %`);
-const sorted = all.map((r) => Math.abs(r.error)).sort((a, b) => a - b);
-const at = (q: number) => percent(sorted[Math.floor(q * (sorted.length - 1))] as number, 1).slice(1);
-const below = (limit: number) => sorted.filter((e) => e <= limit).length;
-console.log(
-  `  error of the middle run ${at(0.5)}, of nine in ten ${at(0.9)}; ${below(0.1)} within 10 %, ${below(0.2)} within 20 %, ${below(0.4)} within 40 %`,
-);
+const spread = (errors: readonly number[]) => {
+  const sorted = errors.map(Math.abs).sort((a, b) => a - b);
+  const at = (q: number) => percent(sorted[Math.floor(q * (sorted.length - 1))] as number, 1).slice(1);
+  const below = (limit: number) => sorted.filter((e) => e <= limit).length;
+  return `error of the middle run ${at(0.5)}, of nine in ten ${at(0.9)}; ${below(0.1)} within 10 %, ${below(0.2)} within 20 %, ${below(0.4)} within 40 %`;
+};
+console.log(`  ${spread(all.map((r) => r.error))}`);
+const unseen = devices.flatMap((device) => device.unseen);
+console.log(`anchor of another family ${stats(unseen)}`);
+console.log(`  ${spread(unseen)}`);
+const everything = [...all, ...aside].map((r) => r.error);
+console.log(`rows set aside counted too ${stats(everything)}`);
 const floor = irreducible(all);
 console.log(
   `  no model with one answer to one question can be below ${percent(floor.floor, 1).slice(1)}: ${floor.rows} of these runs ask for the same as another, and differ by release; widest ${floor.widest}`,

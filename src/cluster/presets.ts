@@ -60,7 +60,7 @@ const ASCEND: Efficiency = {
   attentionBackward: 0.25,
   sparseAttention: 0.25,
   memory: 0.6,
-  unfused: 3.54,
+  unfused: 3.19,
   launchSeconds: 8e-6,
   matrixCores: 24,
   origin: "fitted",

@@ -290,6 +290,13 @@ const ROWS: readonly Row[] = [
     less: ["expert"],
   },
   {
+    what: "tokens that pick experts side by side",
+    from: { layout: { ep: 16 }, traits: { deduplicate: true } },
+    to: { traits: { consecutive: true } },
+    less: ["expert"],
+  },
+  { what: "pages for what experts keep", to: { traits: { stash: true } }, more: ["seconds"] },
+  {
     what: "experts that cast their own inputs",
     from: { training: { precision: "fp8" } },
     to: { traits: { fusedCasts: true } },

@@ -127,12 +127,33 @@ export function streamSeconds(device: Device, bytes: number, kernels: number): n
   return (bytes * unfused) / (device.memoryBandwidth * memory) + kernels * unfused * launchSeconds;
 }
 
-/** Softmax attention of `flops` (forward, matrix products only). Backward computes the scores again: 2.5 times the products. */
-export function attentionSeconds(device: Device, flops: number, backward: boolean, sparse: boolean): number {
+/**
+ * A score costs an exponential whatever its head's width, so narrow heads reach less. Widths that cost as much again, from
+ * FlashAttention-3's published H100 figures (cuDNN bars at 4,096 tokens: 408 TFLOP/s at 64 against 609 at 128 forward, 417 against
+ * 499 backward).
+ */
+const SCORE_WIDTH = { forward: 124, backward: 31 } as const;
+/** Width of heads that efficiencies of attention are given for; wider ones are taken as equal. */
+const USUAL_HEAD = 128;
+
+/**
+ * Softmax attention of `flops` (forward, matrix products only) in heads of this width. Backward computes the scores again: 2.5 times
+ * the products.
+ */
+export function attentionSeconds(
+  device: Device,
+  flops: number,
+  backward: boolean,
+  sparse: boolean,
+  width = USUAL_HEAD,
+): number {
   if (flops <= 0) return 0;
   const { attentionForward, attentionBackward, sparseAttention, launchSeconds } = device.efficiency;
   const known = backward ? device.measured?.attentionBackward : device.measured?.attentionForward;
   if (known) return curveSeconds(known, [1, flops / (sparse ? sparseAttention : 1)]);
-  const share = (backward ? attentionBackward : attentionForward) * (sparse ? sparseAttention : 1);
+  const extra = backward ? SCORE_WIDTH.backward : SCORE_WIDTH.forward;
+  const head = Math.min(width, USUAL_HEAD);
+  const narrow = (head / (head + extra)) * ((USUAL_HEAD + extra) / USUAL_HEAD);
+  const share = (backward ? attentionBackward : attentionForward) * (sparse ? sparseAttention : 1) * narrow;
   return ((backward ? 2.5 : 1) * flops) / (device.peak.bf16 * share) + launchSeconds;
 }

@@ -1,4 +1,4 @@
-import { collectiveSeconds, type Device, type MathFormat, type Wires } from "../../cluster/index.ts";
+import { collectiveSeconds, type MathFormat } from "../../cluster/index.ts";
 import type {
   Attention,
   Block,
@@ -8,9 +8,11 @@ import type {
   Sublayer,
   Weight,
 } from "../../model/types.ts";
-import type { Layout, RecomputeRegion } from "../layout.ts";
+import type { RecomputeRegion } from "../layout.ts";
+import type { LayerContext, LayerCost, ModuleCost } from "./context.ts";
 import { visitedBlocks } from "./visits.ts";
-import { attentionFlops, indexerFlops } from "./attention.ts";
+import { attentionFlops, headWidths, type HeadWidths, indexerFlops } from "./attention.ts";
+import { BIAS_BYTES, CLAMP_BYTES } from "./unfused.ts";
 import {
   attentionSeconds,
   gemmSeconds,
@@ -31,53 +33,6 @@ import {
   total,
   VECTOR,
 } from "./terms.ts";
-
-/** Everything the cost of a layer depends on besides its body; equal keys may share a cache. */
-export type LayerContext = {
-  readonly device: Device;
-  readonly wires: Wires;
-  readonly hidden: number;
-  readonly streams: number;
-  /** Tokens of one micro-batch on one rank before tp cuts them, and the whole sequence they belong to. */
-  readonly tokens: number;
-  readonly sequence: number;
-  readonly tp: number;
-  readonly cp: number;
-  readonly ep: number;
-  readonly etp: number;
-  readonly sequenceParallel: boolean;
-  readonly contextParallel: Layout["contextParallel"];
-  readonly format: MathFormat;
-  readonly expertFormat: MathFormat;
-  readonly activationBytes: number;
-  readonly dispatchBytes: number;
-  readonly gradientBytes: number;
-  /** Most loaded over mean expert-parallel rank. */
-  readonly imbalance: number;
-  /** Dispatch sends a token once to each rank and each block of a link that it visits, not once per expert. */
-  readonly deduplicate: boolean;
-  readonly tensorOverlap: number;
-  /** Experts' inputs and gradients are cast by the kernels that make them. */
-  readonly fusedCasts: boolean;
-};
-
-export type ModuleCost = {
-  readonly module: ModuleName;
-  readonly forward: Terms;
-  /** Gradient of the input; `weight` is the gradient of the weights, which may run later. */
-  readonly backward: Terms;
-  readonly weight: Terms;
-};
-export type LayerCost = {
-  readonly modules: readonly ModuleCost[];
-  readonly forward: Terms;
-  readonly backward: Terms;
-  readonly weight: Terms;
-  readonly forwardSeconds: number;
-  readonly backwardSeconds: number;
-  /** Forward work of each region that recomputation can run again. */
-  readonly regions: Readonly<Partial<Record<RecomputeRegion, Terms>>>;
-};
 
 /** Cost of one micro-batch through one layer on one rank. */
 export function layerCost(body: LayerBody, context: LayerContext): LayerCost {
@@ -175,13 +130,19 @@ class CostSum {
     for (let i = 0; i < branches; i++) this.stream("norm", 3 * size, 1, 2 * size, 1);
   }
 
-  /** Every branch reads the streams mixed into one, and adds its output to all of them. */
+  /**
+   * Every branch reads the streams mixed into one, and adds its output to all of them: the streams are read for the mix, and read
+   * and written for the sum (their norm rides on the product that makes the maps, which counts its own reading). Backward goes
+   * through both, the norm writes a gradient as well, and the three gradients of the streams are summed in two passes.
+   */
   hyperConnections(branches: number): void {
     const { hidden, streams, activationBytes: a } = this.#c;
     const one = this.#cutTokens * hidden * a;
     for (let i = 0; i < branches; i++) {
       const bytes = (3 * streams + 2) * one;
-      this.#region("hyperConnection", VECTOR, this.stream("hyperConnection", bytes, 8, 2 * bytes, 14));
+      const sums = 2 * 3 * streams * one;
+      const seconds = this.stream("hyperConnection", bytes, 8, (7 * streams + 3) * one + sums, 16);
+      this.#region("hyperConnection", VECTOR, seconds);
     }
   }
 
@@ -262,9 +223,10 @@ class CostSum {
     const flops = (attentionFlops(spec, c.sequence) * tokens) / tp;
     const sparse = spec.kind !== "linear" && spec.indexer !== null ? true : spec.kind === "compressed";
     const cost = this.#of("attention");
-    const core = attentionSeconds(device, flops, false, sparse);
+    const width = headWidths(spec);
+    const core = attentionSeconds(device, flops, false, sparse, width.head);
     this.#add(cost.forward, ATTENTION, core);
-    this.#add(cost.backward, ATTENTION, attentionSeconds(device, flops, true, sparse));
+    this.#add(cost.backward, ATTENTION, attentionSeconds(device, flops, true, sparse, width.head));
     this.#region("coreAttention", ATTENTION, core);
     const scoring = indexerFlops(spec, c.sequence) * (c.sequenceParallel ? this.#cutTokens : tokens);
     if (scoring > 0) {
@@ -273,7 +235,6 @@ class CostSum {
       this.#add(indexer.backward, ATTENTION, attentionSeconds(device, scoring, true, true));
     }
     // Rotation, head norms, layout changes and what the latent projections normalise.
-    const width = headWidths(spec);
     const bytes = ((width.query + width.keyValue + width.output) / tp + width.latent) * tokens * a;
     this.stream("attention", 2 * bytes, 4, 3 * bytes, 6);
     if (cp > 1) this.#context(spec, width);
@@ -346,6 +307,14 @@ class CostSum {
       1,
     );
     this.#region("moeActivation", VECTOR, activation);
+    if (!c.fusedBias && weights.some(({ use, cut }) => use === "vector" && cut.kind === "expert"))
+      this.#unfusedBias(routed, width, spec, local);
+    if (c.stash) {
+      // Both products keep their inputs in the products' format, and the activation its own as it was written.
+      const kept = routed * (width + spec.expertHidden) * (expertFormat === "bf16" ? a : 1);
+      const stashed = 2 * (kept + (spec.gated ? 2 : 1) * inner);
+      this.stream("experts", stashed, 3, stashed, 3);
+    }
     // Tokens are copied into expert order before and after the exchange, and weighted on the way back. A dispatcher that sends a
     // token once to a rank copies it for its experts only there.
     const moved = routed * spec.expertHidden * a;
@@ -359,11 +328,31 @@ class CostSum {
     this.#exchange(experts, spec, mine * real);
   }
 
+  /** Stacks whose products take no bias clamp and add it expert by expert, in kernels of their own. */
+  #unfusedBias(routed: number, width: number, spec: MoeFeedForward, local: number): void {
+    const into = routed * (spec.gated ? 2 : 1) * width;
+    const clamps = this.stream("experts", into * CLAMP_BYTES.forward, 3, into * CLAMP_BYTES.backward, 3);
+    this.#region("moeActivation", VECTOR, clamps);
+    const out = routed * spec.expertHidden;
+    const kernels = 2 * local;
+    this.stream("experts", out * BIAS_BYTES.forward, kernels + 2, out * BIAS_BYTES.backward, 3 * kernels);
+  }
+
   #exchange(experts: ModuleCost, spec: MoeFeedForward, copies: number): void {
-    const { ep, etp, wires, dispatchBytes, activationBytes: a, imbalance, deduplicate } = this.#c;
+    const {
+      ep,
+      etp,
+      wires,
+      dispatchBytes,
+      activationBytes: a,
+      imbalance,
+      deduplicate,
+      consecutive,
+    } = this.#c;
     if (ep > 1) {
       const span = { size: ep, stride: etp };
-      const kept = (blocks: number) => (deduplicate ? visitedBlocks(spec, blocks) / spec.topK : 1);
+      const kept = (blocks: number) =>
+        deduplicate ? visitedBlocks(spec, blocks, consecutive) / spec.topK : 1;
       const one = (bytes: number) =>
         collectiveSeconds(wires, "allToAll", copies * spec.expertHidden * bytes * imbalance, span, kept);
       const dispatch = one(dispatchBytes);
@@ -409,46 +398,5 @@ class CostSum {
         sharedExperts: of("sharedExperts"),
       },
     };
-  }
-}
-
-type HeadWidths = { query: number; keyValue: number; output: number; latent: number };
-
-/** Elements per token of queries, keys and values, output, and the low-rank vectors between projections. */
-function headWidths(spec: Attention): HeadWidths {
-  switch (spec.kind) {
-    case "grouped":
-      return {
-        query: spec.heads * spec.headDim,
-        keyValue: spec.keyValueHeads * (spec.headDim + spec.valueDim),
-        output: spec.heads * spec.valueDim,
-        latent: 0,
-      };
-    case "latent": {
-      const key = spec.nopeDim + spec.ropeDim;
-      return {
-        query: spec.heads * key,
-        keyValue: spec.heads * (key + spec.valueDim),
-        output: spec.heads * spec.valueDim,
-        latent: (spec.queryRank ?? 0) + spec.keyValueRank + spec.ropeDim,
-      };
-    }
-    case "compressed":
-      return {
-        query: spec.heads * spec.headDim,
-        keyValue: 2 * spec.headDim,
-        output: spec.heads * spec.headDim,
-        latent:
-          spec.queryRank + spec.outputGroups * spec.outputRank + (spec.ratio > 0 ? 4 * spec.headDim : 0),
-      };
-    case "linear":
-      return {
-        query: spec.keyHeads * spec.keyDim,
-        keyValue: spec.keyHeads * spec.keyDim + spec.valueHeads * spec.valueDim,
-        output: spec.valueHeads * spec.valueDim,
-        latent: 0,
-      };
-    default:
-      return spec satisfies never;
   }
 }

@@ -4,7 +4,8 @@ import type { LayerBody, Model } from "../../model/index.ts";
 import { type Layout, type Recompute, stageRank, stageRanks, type Training } from "../layout.ts";
 import type { StageCosts } from "../schedule/index.ts";
 import { hopWires, type StageHome, stageHomes } from "./devices.ts";
-import { embeddingCost, headCost, type LayerContext, type LayerCost, layerCost } from "./layer.ts";
+import type { LayerContext, LayerCost } from "./context.ts";
+import { embeddingCost, headCost, layerCost } from "./layer.ts";
 import { addTerms, EXPERT, FIRST_COMM, noTerms, type Terms, total } from "./terms.ts";
 import type { Traits } from "./traits.ts";
 
@@ -58,8 +59,11 @@ export class StageModel {
       gradientBytes: BYTES[precision.gradients],
       imbalance: layout.ep > 1 ? traits.imbalance : 1,
       deduplicate: traits.deduplicate,
+      consecutive: traits.consecutive,
       tensorOverlap: traits.overlapTensor,
       fusedCasts: traits.fusedCasts,
+      fusedBias: traits.fusedBias,
+      stash: traits.stash,
     };
   }
 

@@ -22,8 +22,14 @@ export type Traits = {
   readonly imbalance: number;
   /** The dispatcher sends a token once to each rank, and to each block of a link, that wants it. */
   readonly deduplicate: boolean;
+  /** Tokens pick experts that stand side by side (a benchmark's balanced gate), so that they visit few ranks. */
+  readonly consecutive: boolean;
   /** Low-precision inputs of experts are cast inside the kernels before them, so casting moves nothing more. */
   readonly fusedCasts: boolean;
+  /** Biases of experts, where a model has them, cost nothing beside the products; else they are added by kernels of their own. */
+  readonly fusedBias: boolean;
+  /** What experts keep for backward is copied to pages and back, as dropless graphs of a whole step need. */
+  readonly stash: boolean;
   /**
    * Host seconds to launch one layer's forward and backward (a third and two thirds); a device that is done sooner waits.
    * 0 where graphs replay the launches.
@@ -45,7 +51,10 @@ export const MEGATRON_TRAITS: Traits = {
   overlapSlowdown: 0.08,
   imbalance: 1,
   deduplicate: false,
+  consecutive: false,
   fusedCasts: false,
+  fusedBias: false,
+  stash: false,
   hostLayerSeconds: 0,
   stepSeconds: 2e-3,
 };

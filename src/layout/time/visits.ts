@@ -16,13 +16,16 @@ function choose(n: number, k: number): number {
 
 /**
  * Expected number of `blocks` equal parts of a layer's experts that a token's choice touches, every expert being as likely.
- * Group-limited routing (DeepSeek-V3) draws only from a few groups, so a token visits fewer parts.
+ * Group-limited routing (DeepSeek-V3) draws only from a few groups, so a token visits fewer parts. `consecutive`: the choice is a
+ * run of experts side by side that starts at a multiple of its length, as a benchmark's balanced gate deals them out.
  */
 export function visitedBlocks(
   spec: Pick<MoeFeedForward, "experts" | "topK" | "groups">,
   blocks: number,
+  consecutive = false,
 ): number {
   const { experts, topK, groups } = spec;
+  if (consecutive) return Math.min(blocks, Math.max(1, (topK * blocks) / experts));
   if (!groups || groups.chosen >= groups.count) return blocks * (1 - missed(experts, experts / blocks, topK));
   const { count, chosen } = groups;
   const group = experts / count;

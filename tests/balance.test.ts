@@ -124,6 +124,21 @@ test("foresight: a pre-scan and token ids give placement, nodes of samples and m
   expect(answer.foresight.slowestAfter).toBeLessThanOrEqual(answer.foresight.slowestBefore);
   const half = balance(...scans, "--ranks", "4", "--window", "0:8");
   expect([half.status, half.stderr]).toEqual([0, expect.stringContaining("8 samples, 32 tokens")]);
+  // Four experts and four spare slots a node: two of those for the other node's experts.
+  const across = balance(
+    ...scans,
+    "--ranks",
+    "4",
+    "--nodes",
+    "2",
+    "--slots",
+    "16",
+    "--co-activation",
+    "--json",
+  );
+  for (const slots of Object.values<number[]>(JSON.parse(across.stdout).placement.layers)) {
+    expect([slots.slice(0, 8), slots.slice(8)].map((node) => new Set(node).size)).toEqual([6, 6]);
+  }
 });
 
 test("bad input is a coded error in both languages and writes nothing", () => {

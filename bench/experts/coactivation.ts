@@ -2,12 +2,14 @@
  * Figure 6: distinct remote nodes per token, on tokens that the plan has not seen.
  *   node bench/experts/coactivation.ts --trace recorded.ndjson [--trace another.ndjson] [--nodes 8]
  * A recorded trace (bench/experts/record.py makes one) has one line a layer:
- * {"layer":0,"experts":64,"k":6,"length":128,"held":393216,"chosen":[...]}, k expert ids a token, samples of `length` tokens, the samples
- * from token `held` on out of files that the plan may not see. Columns, all measured on those:
+ * {"layer":0,"experts":64,"k":6,"length":128,"held":393216,"chosen":[...]}, k expert ids a token, samples of `length` tokens. Groups and
+ * copies are planned on the samples before token `held` alone. The samples from there on are of files that neither the model nor the plan
+ * saw; all columns are measured on them. A node that has an expert serves its own tokens; the others take its places in turn, as the engine
+ * does. Only "homes" asks what the held-out samples choose, which a pre-scan of the data tells: each sample's node, never an expert's.
  *   in order, random: experts in order, and the mean of five seeded random groupings; samples on the nodes in turn
  *   balance: our plan for load alone, with the same spare slots as "copies"
- *   grouped: by co-activation; copies: and an eighth more slots, tokens using the copy on their own node; homes: and each sample on the
- *   node that spares it most visits, equally many a node in every 64 samples
+ *   grouped: by co-activation; copies: and an eighth more slots; homes: and each sample on the node that spares it most visits while the
+ *   nodes stay level, equally many a node in every 64 samples
  * Without --trace, seeded traces with a known block structure are used: how near the method comes to the blocks themselves.
  */
 import { readFileSync } from "node:fs";

@@ -3,10 +3,10 @@
     python bench/experts/record.py OUT_FOLDER [--kind v3|qwen3|v4] [--steps 400]
 
 Two thirds of the steps train on all kinds of text (as in pre-training), the rest, with the bias frozen, on the second kinds only (as in
-supervised fine-tuning). Every fourth file is held out from training. Writes
+supervised fine-tuning). Every second file is for training, every fourth for the plan, every fourth held out from both. Writes
 - loads.ndjson: a line a step, as `tessera balance` reads it;
-- trace.ndjson: a line a layer, the choices of the finished model on whole samples of `length` tokens, in order: first of files it was
-  trained on, then, from token `held` on, of files it never saw. `tessera balance --trace` and bench/experts/coactivation.ts read it.
+- trace.ndjson: a line a layer, the choices of the finished model on whole samples of `length` tokens: first of the files for the plan,
+  then, from token `held` on, of the held-out ones. `tessera balance --trace` and bench/experts/coactivation.ts read it.
 It is a small model: what it shows is the method on real routing, not the numbers of a large one.
 """
 
@@ -16,6 +16,7 @@ import glob
 import json
 import os
 import pathlib
+import random
 import re
 
 import torch
@@ -87,16 +88,17 @@ class Block(nn.Module):
         return x + self.experts(self.second(x))
 
 
-def read(patterns: list[str], most: int = 6_000_000) -> list[str]:
-    """Beginnings of the files that match, the same share of each pattern: many files make a fair split."""
+def read(patterns: list[str], most: int = 8_000_000) -> list[str]:
+    """Beginnings of files that match, drawn at random, the same share of each pattern: many files make a fair split."""
     texts = []
     for pattern in patterns:
         room = most // len(patterns)
-        for path in sorted(glob.glob(pattern, recursive=True)):
-            if os.path.isfile(path) and room > 0:
-                text = pathlib.Path(path).read_text(errors="ignore")[:6_000]
-                texts.append(text)
-                room -= len(text)
+        paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        random.Random(17).shuffle(paths)
+        for path in paths:
+            if room > 0:
+                texts.append(pathlib.Path(path).read_text(errors="ignore")[:1_500])
+                room -= len(texts[-1])
     return texts
 
 
@@ -131,8 +133,8 @@ def main() -> None:
         raise SystemExit("too little text: name more files with --first and --second")
     pieces = collections.Counter(piece for part in texts.values() for text in part for piece in PIECE.findall(text))
     known = {piece: 256 + i for i, (piece, _) in enumerate(pieces.most_common(VOCABULARY - 256))}
-    trained = {name: samples_of([t for i, t in enumerate(part) if i % 4], known) for name, part in texts.items()}
-    held = torch.cat(samples_of(texts["second"][::4], known))
+    trained = {name: samples_of([t for i, t in enumerate(part) if i % 2], known) for name, part in texts.items()}
+    scanned, held = (torch.cat(samples_of(texts["second"][first::4], known)) for first in (2, 0))
     batches = {name: torch.cat(part) for name, part in trained.items()}
     embed, head = nn.Embedding(VOCABULARY, DIM), nn.Linear(DIM, VOCABULARY)
     blocks = nn.ModuleList(Block(experts, k, score) for _ in range(options.layers))
@@ -169,9 +171,9 @@ def main() -> None:
             loads.write(json.dumps(row) + "\n")
             if step % 100 == 0:
                 print(f"step {step}, loss {loss.item():.3f}", flush=True)
-    # The pre-scan: samples of all files in random order, SAMPLES seen and a third as many unseen.
-    seen = batches["second"][torch.randperm(len(batches["second"]))[:SAMPLES]]
-    unseen = held[torch.randperm(len(held))[: SAMPLES // 3]]
+    # The pre-scan, samples of all files in random order: SAMPLES for the plan and half as many to measure it on.
+    seen = scanned[torch.randperm(len(scanned))[:SAMPLES]]
+    unseen = held[torch.randperm(len(held))[: SAMPLES // 2]]
     chosen: list[list[torch.Tensor]] = [[] for _ in blocks]
     with torch.no_grad():
         for ids in torch.cat([seen, unseen]).split(16):

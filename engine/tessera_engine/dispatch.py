@@ -9,14 +9,17 @@ the same way back. Backward gathers instead of scattering, so there are no atomi
 
 An expert with copies is the one exception: its rows, and so its gradient's terms, are grouped by copy (copies.py adds
 the groups up), which equals one copy to rounding and not to the bit. A rank that holds a copy keeps its own pairs; the
-other ranks deal theirs evenly over all copies. So no pair travels without need, and with ranks that send alike every
-copy gets the same share, which is what the planner counts on.
+others of its node keep theirs on the node, if every node with copies has equally many; all others deal theirs evenly
+over all copies. So no pair travels without need, and with ranks that send alike every copy gets the same share, which
+is what the planner counts on.
 
 (token, k) pairs are sent, never unique tokens: hash routing may name one expert twice for a token.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,6 +136,9 @@ class Dispatcher:
     ) -> None:
         self.experts, self.ep, self.ep_rank, self.group, self.trace = experts, ep, ep_rank, group, trace
         self.loads = torch.zeros(experts, dtype=torch.int64)
+        per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or sys.maxsize
+        ranks = dist.get_process_group_ranks(group) if group else range(ep)
+        self.node_of = [rank // per_node for rank in ranks]
         self.version = 0
         self.place(slots)
 
@@ -145,11 +151,17 @@ class Dispatcher:
         for slot, expert in enumerate(slots):
             homes[expert].append(slot)
         self.copies = {expert: home for expert, home in enumerate(homes) if len(home) > 1}
-        # Where this rank's pairs may go: its own copy, if it has one.
-        ways = [[slot for slot in home if slot // each == self.ep_rank] or home for home in homes]
+        # Where this rank's pairs may go: its own copy, if it has one, or those on its node.
+        ways = [[slot for slot in home if slot // each == self.ep_rank] or self._near(home, each) for home in homes]
         most = max(len(way) for way in ways)
         self._ways = torch.tensor([len(way) for way in ways])
         self._table = torch.tensor([way + way[:1] * (most - len(way)) for way in ways])
+
+    def _near(self, home: list[int], each: int) -> list[int]:
+        """The slots of `home` on this rank's node, where that keeps the shares of all copies equal; else `home`."""
+        nodes = [self.node_of[slot // each] for slot in home]
+        here = [slot for slot, node in zip(home, nodes, strict=True) if node == self.node_of[self.ep_rank]]
+        return here if here and len({nodes.count(node) for node in nodes}) == 1 else home
 
     def slot_of(self, experts: torch.Tensor) -> torch.Tensor:
         """Slot for each (token, k) pair; the pairs of an expert take its copies in turn, each rank starting elsewhere.

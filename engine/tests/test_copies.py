@@ -39,6 +39,20 @@ def test_a_rank_keeps_the_pairs_of_its_own_copy_and_deals_the_others_evenly() ->
     assert (ways[1].mine, ways[1].copies) == ([2, 0], {0: [0, 3, 5]})
 
 
+def test_a_node_keeps_the_pairs_of_its_copies_where_all_copies_get_equal_shares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    # Three nodes. Expert 0 on ranks 0 and 2: one copy on each of two nodes; expert 1 on ranks 0, 1 and 4: two and one.
+    table = [0, 1, 1, 2, 0, 3, 4, 5, 1, 6, 7, 8]
+    pairs = torch.tensor([0, 1] * 12)
+    ways = [Dispatcher(9, table, 6, rank, None, Trace()) for rank in range(6)]
+    found = [torch.bincount(way.slot_of(pairs), minlength=12) for way in ways]
+    assert [row[[0, 4]].tolist() for row in found] == [[12, 0], [12, 0], [0, 12], [0, 12], [6, 6], [6, 6]]
+    assert sum(row[0] for row in found) == sum(row[4] for row in found)
+    assert [row[[1, 2, 8]].tolist() for row in found] == [[12, 0, 0], [0, 12, 0], [4] * 3, [4] * 3, [0, 0, 12], [4] * 3]
+
+
 def test_an_expert_that_is_always_first_choice_is_dealt_evenly_too() -> None:
     way = Dispatcher(6, [0, 1, 2, 0, 3, 4, 5, 1], 4, 3, None, Trace())
     pairs = torch.tensor([[0, 2]] * 40).flatten()

@@ -4,9 +4,10 @@ import {
   homesInTurn,
   homesOfTokens,
   joinScans,
-  layerLoads,
   layerSlots,
   type Loads,
+  loadsByNode,
+  type NodeGroups,
   packSamples,
   type Placement,
   placeOnNodes,
@@ -124,10 +125,15 @@ export function placeTogether(
   }
   const tokens = (scan.traces[0] as Trace).tokens;
   const length = window.length || 1;
-  const { groups, homes } = planNodes(scan.traces, nodes, { length, batch, homes: window.length > 0 });
+  // Half of the spare slots serve tokens of other nodes' experts; the other half is for hot experts inside a node.
+  const spare = Math.floor((shape.slots - experts) / nodes / 2);
+  const { groups, homes } = planNodes(scan.traces, nodes, { length, batch, spare, homes: window.length > 0 });
   const slots = new Int32Array(loads.layers * shape.slots);
   for (let l = 0; l < loads.layers; l++) {
-    const row = placeOnNodes(shape, layerLoads(loads, l), groups[l]?.nodeOf as Int32Array, goal);
+    const trace = scan.traces[l] as Trace;
+    const group = groups[l] as NodeGroups;
+    const served = loadsByNode(trace, group, homesOfTokens(trace, homes, length));
+    const row = placeOnNodes(shape, served, group, goal);
     if (!row.ok) return row;
     slots.set(row.value, l * shape.slots);
   }

@@ -13,18 +13,17 @@ export { layerBound } from "./layer-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
 export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";
 export { layerMoves, matchRanks, type Move, placementMoves } from "./moves.ts";
+export { chooseHomes } from "./homes.ts";
 export {
   busiestNode,
-  chooseHomes,
   homesInTurn,
   homesOfTokens,
   loadsByNode,
   type NodeGroups,
-  type NodePlanOptions,
   plainGroups,
-  planNodes,
   remoteFrom,
-} from "./node-plan.ts";
+} from "./node-groups.ts";
+export { type NodePlanOptions, planNodes } from "./node-plan.ts";
 export { noiseFloor, overDispersion } from "./noise.ts";
 export { type PackOptions, type Packing, packSamples } from "./pack-samples.ts";
 export { type LayerResult, plan, type PlanOptions } from "./plan.ts";

@@ -2,17 +2,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Random, unwrap } from "../base/index.ts";
 import { groupByCoactivation } from "./coactivation.ts";
+import { chooseHomes } from "./homes.ts";
 import {
   busiestNode,
-  chooseHomes,
   homesInTurn,
   homesOfTokens,
   loadsByNode,
   type NodeGroups,
   plainGroups,
-  planNodes,
   remoteFrom,
-} from "./node-plan.ts";
+} from "./node-groups.ts";
+import { planNodes } from "./node-plan.ts";
 import { makeUpTrace } from "./synthetic.ts";
 import { distinctNodes, makeTrace, nodeMaxOverMean, type Trace, traceLoads } from "./trace.ts";
 
@@ -39,9 +39,12 @@ const slowVisits = (trace: Trace, groups: NodeGroups, home: Int32Array): number 
   let sum = 0;
   for (let t = 0; t < trace.tokens; t++) {
     const own = home[t] as number;
-    const served = Array.from(trace.chosen.subarray(t * trace.k, (t + 1) * trace.k), (e) =>
-      groups.local[own * trace.experts + e] === 1 ? own : (groups.nodeOf[e] as number),
-    );
+    const served = Array.from(trace.chosen.subarray(t * trace.k, (t + 1) * trace.k), (e) => {
+      const places = [...Array(groups.nodes).keys()].filter(
+        (x) => groups.nodeOf[e] === x || groups.local[x * trace.experts + e] === 1,
+      );
+      return places.includes(own) ? own : (places[t % places.length] as number);
+    });
     sum += new Set(served.filter((node) => node !== own)).size;
   }
   return sum / trace.tokens;
@@ -119,8 +122,32 @@ test("no other equal dealing of a batch's samples visits fewer nodes (all are tr
     groups.local[1] = 1;
     const visits = (homes: Int32Array) => remoteFrom(trace, groups, homesOfTokens(trace, homes, LENGTH));
     const best = Math.min(...everyHalf(6).map(visits));
-    expect(visits(chooseHomes([{ trace, groups }], LENGTH, 6))).toBeCloseTo(best, 9);
+    expect(visits(chooseHomes([{ trace, groups }], LENGTH, 6, Number.POSITIVE_INFINITY))).toBeCloseTo(
+      best,
+      9,
+    );
   }
+});
+
+test("homes level the load that copies move: never above what the fewest visits give, and a quarter of the excess is left at most", () => {
+  let left = 0;
+  let before = 0;
+  for (let seed = 1; seed <= 20; seed++) {
+    const trace = twoKinds(64, 16, 4, seed);
+    const groups = planNodes([trace], 4, { length: LENGTH, spare: 2, kicks: 2 }).groups[0] as NodeGroups;
+    const busiest = (most: number) =>
+      busiestNode(
+        trace,
+        groups,
+        homesOfTokens(trace, chooseHomes([{ trace, groups }], LENGTH, 64, most), LENGTH),
+      );
+    const [level, free] = [busiest(1.03), busiest(Number.POSITIVE_INFINITY)];
+    expect(level).toBeLessThanOrEqual(Math.max(1.03, free) + 1e-9);
+    left += Math.max(0, level - 1.03);
+    before += Math.max(0, free - 1.03);
+  }
+  expect(before).toBeGreaterThan(0.1);
+  expect(left).toBeLessThan(before / 4);
 });
 
 test("where samples differ in kind, homes and copies spare visits on samples that were not seen", () => {

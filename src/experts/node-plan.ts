@@ -1,128 +1,15 @@
 import { groupByCoactivation } from "./coactivation.ts";
+import { chooseHomes, sparedVisits } from "./homes.ts";
 import { assign } from "./moves.ts";
+import {
+  hasCopies,
+  homesInTurn,
+  homesOfTokens,
+  type NodeGroups,
+  plainGroups,
+  Serving,
+} from "./node-groups.ts";
 import type { Trace } from "./trace.ts";
-
-/**
- * Where one layer's experts are, by node. Each has one main place; `local` marks the nodes that hold a copy besides it,
- * [node x experts + expert]. A token uses the copy on its own node if there is one, else the main place.
- */
-export type NodeGroups = {
-  readonly nodes: number;
-  readonly nodeOf: Int32Array;
-  readonly local: Uint8Array;
-};
-
-/** Node that serves expert e for tokens that live on `home`. */
-const servedBy = (groups: NodeGroups, e: number, home: number): number =>
-  groups.local[home * groups.nodeOf.length + e] ? home : (groups.nodeOf[e] as number);
-
-/** Groups without copies. */
-export const plainGroups = (nodeOf: Int32Array, nodes: number): NodeGroups => ({
-  nodes,
-  nodeOf,
-  local: new Uint8Array(nodes * nodeOf.length),
-});
-
-/** Home of each token when samples of `length` tokens live whole on a node. */
-export const homesOfTokens = (trace: Trace, homes: Int32Array, length: number): Int32Array =>
-  Int32Array.from({ length: trace.tokens }, (_, t) => homes[Math.floor(t / length)] as number);
-
-/** Samples in turn over the nodes: homes where nothing is known. */
-export const homesInTurn = (samples: number, nodes: number): Int32Array =>
-  Int32Array.from({ length: samples }, (_, n) => n % nodes);
-
-/** Mean number of nodes other than its own that a token's experts are served by. `home` is per token. */
-export function remoteFrom(trace: Trace, groups: NodeGroups, home: Int32Array): number {
-  const seen = new Int32Array(groups.nodes).fill(-1);
-  let visits = 0;
-  for (let t = 0; t < trace.tokens; t++) {
-    const own = home[t] as number;
-    seen[own] = t;
-    for (let i = t * trace.k; i < (t + 1) * trace.k; i++) {
-      const node = servedBy(groups, trace.chosen[i] as number, own);
-      if (seen[node] === t) continue;
-      seen[node] = t;
-      visits++;
-    }
-  }
-  return visits / Math.max(1, trace.tokens);
-}
-
-/** Load of expert e that node x serves: [x x experts + e]. */
-export function loadsByNode(trace: Trace, groups: NodeGroups, home: Int32Array): Float64Array {
-  const loads = new Float64Array(groups.nodes * trace.experts);
-  for (let i = 0; i < trace.chosen.length; i++) {
-    const e = trace.chosen[i] as number;
-    const node = servedBy(groups, e, home[Math.floor(i / trace.k)] as number);
-    loads[node * trace.experts + e] = (loads[node * trace.experts + e] as number) + 1;
-  }
-  return loads;
-}
-
-/** Busiest node over the mean. */
-export function busiestNode(trace: Trace, groups: NodeGroups, home: Int32Array): number {
-  const loads = loadsByNode(trace, groups, home);
-  const sums = Array.from({ length: groups.nodes }, (_, x) =>
-    loads.subarray(x * trace.experts, (x + 1) * trace.experts).reduce((sum, load) => sum + load, 0),
-  );
-  return (Math.max(...sums) * groups.nodes) / Math.max(1, trace.chosen.length);
-}
-
-/** Tokens of each sample that would be spared a visit if it lived on a node: [sample x nodes + node]. */
-function sparedVisits(trace: Trace, groups: NodeGroups, length: number): Float64Array {
-  const { nodes, nodeOf, local } = groups;
-  const samples = Math.floor(trace.tokens / length);
-  const spared = new Float64Array(samples * nodes);
-  const seen = new Int32Array(nodes).fill(-1);
-  for (let t = 0; t < samples * length; t++) {
-    const row = Math.floor(t / length) * nodes;
-    for (let home = -1; home < nodes; home++) {
-      // Nodes to visit from here; from nowhere first, which is the most.
-      const stamp = t * (nodes + 1) + home + 1;
-      let visits = 0;
-      for (let i = t * trace.k; i < (t + 1) * trace.k; i++) {
-        const e = trace.chosen[i] as number;
-        const node = nodeOf[e] as number;
-        if (node === home || seen[node] === stamp || (home >= 0 && local[home * trace.experts + e])) continue;
-        seen[node] = stamp;
-        visits++;
-      }
-      for (let x = 0; x < nodes; x++) {
-        if (home < 0 || x === home)
-          spared[row + x] = (spared[row + x] as number) + (home < 0 ? visits : -visits);
-      }
-    }
-  }
-  return spared;
-}
-
-/**
- * Home node of each sample: in each global batch of `batch` samples every node gets equally many (or one more), and the visits of all
- * layers are least (assignment). `layers` pairs each layer's trace with its groups.
- */
-export function chooseHomes(
-  layers: readonly { readonly trace: Trace; readonly groups: NodeGroups }[],
-  length: number,
-  batch: number,
-): Int32Array {
-  const [first] = layers;
-  if (!first) return new Int32Array(0);
-  const { nodes } = first.groups;
-  const samples = Math.floor(first.trace.tokens / length);
-  const spared = new Float64Array(samples * nodes);
-  for (const { trace, groups } of layers)
-    sparedVisits(trace, groups, length).forEach((value, i) => (spared[i] = (spared[i] as number) + value));
-  const homes = new Int32Array(samples);
-  for (let from = 0; from < samples; from += batch) {
-    const count = Math.min(batch, samples - from);
-    const each = Math.ceil(count / nodes);
-    const take = assign(each * nodes, (i, j) =>
-      i < count ? (spared[(from + i) * nodes + Math.floor(j / each)] as number) : 0,
-    );
-    for (let i = 0; i < count; i++) homes[from + i] = Math.floor((take[i] as number) / each);
-  }
-  return homes;
-}
 
 export type NodePlanOptions = {
   /** Tokens of a sample; samples live whole on one node. */
@@ -153,7 +40,7 @@ export function planNodes(
 ): { readonly groups: readonly NodeGroups[]; readonly homes: Int32Array } {
   const { length, batch = 64, spare = 0 } = options;
   const samples = Math.floor((traces[0]?.tokens ?? 0) / length);
-  const base = { mostLoad: options.mostLoad ?? 1.015 };
+  const base = { mostLoad: options.mostLoad ?? 1.02 };
   let groups = traces.map((trace, l) =>
     plainGroups(
       options.start?.[l] ?? groupByCoactivation(trace, nodes, { ...base, kicks: options.kicks ?? 12 }),
@@ -185,8 +72,8 @@ export function planNodes(
       const trace = traces[l] as Trace;
       const home = homesOfTokens(trace, homes, length);
       const local = spare > 0 ? chooseCopies(trace, group.nodeOf, nodes, home, spare) : group.local;
-      const { left, fixed } = withoutLocal(trace, local, home, nodes);
-      const around = { home, fixed, pinned: local };
+      const { left, fixed, visited } = withoutCopies(trace, { nodes, nodeOf: group.nodeOf, local }, home);
+      const around = { visited, fixed, pinned: local };
       const nodeOf = groupByCoactivation(left, nodes, { ...base, ...around, start: group.nodeOf });
       return { nodes, nodeOf, local };
     });
@@ -194,8 +81,6 @@ export function planNodes(
   }
   return { groups, homes };
 }
-
-const hasCopies = (groups: NodeGroups): boolean => groups.local.includes(1);
 
 /** Names of the nodes of a group without copies so that most visits go to the samples' homes. */
 function rename(groups: NodeGroups, trace: Trace, homes: Int32Array, length: number): NodeGroups {
@@ -257,19 +142,27 @@ function chooseCopies(
   return local;
 }
 
-/** The trace without the choices that copies at home serve, and the load that those are to each node. */
-function withoutLocal(
+/**
+ * The trace without the choices that copies serve, whatever the main places are; the load that those are to each node, and the nodes that
+ * each token visits anyway, its home with them: [token x nodes + node].
+ */
+function withoutCopies(
   trace: Trace,
-  local: Uint8Array,
+  groups: NodeGroups,
   home: Int32Array,
-  nodes: number,
-): { left: Trace; fixed: Float64Array } {
+): { left: Trace; fixed: Float64Array; visited: Uint8Array } {
+  const { nodes, nodeOf } = groups;
+  const serving = new Serving(groups);
   const fixed = new Float64Array(nodes);
+  const visited = new Uint8Array(trace.tokens * nodes);
+  home.forEach((own, t) => (visited[t * nodes + own] = 1));
   const chosen = trace.chosen.map((e, i) => {
-    const own = home[Math.floor(i / trace.k)] as number;
-    if (!local[own * trace.experts + e]) return e;
-    fixed[own] = (fixed[own] as number) + 1;
+    const t = Math.floor(i / trace.k);
+    const node = serving.by(e, t, home[t] as number);
+    if (node === nodeOf[e]) return e;
+    fixed[node] = (fixed[node] as number) + 1;
+    visited[t * nodes + node] = 1;
     return -1;
   });
-  return { left: { ...trace, chosen }, fixed };
+  return { left: { ...trace, chosen }, fixed, visited };
 }

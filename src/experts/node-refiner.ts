@@ -3,8 +3,8 @@ import { type Trace, traceLoads } from "./trace.ts";
 
 /** What is decided besides the grouping. */
 export type Surroundings = {
-  /** Node that each token lives on: experts there cost it no visit. Default: visits to all nodes cost alike. */
-  readonly home?: Int32Array;
+  /** [token x nodes + node]: 1 where the token is anyway, so that experts there cost it no visit. Default: nowhere. */
+  readonly visited?: Uint8Array;
   /** Load that each node has anyway. */
   readonly fixed?: Float64Array;
   /** [node x experts + expert]: 1 where the node holds a copy of the expert already, so that it may not move there. */
@@ -35,7 +35,7 @@ export class NodeRefiner {
 
   constructor(trace: Trace, nodes: number, nodeOf: Int32Array, mostLoad: number, around: Surroundings) {
     const loads = traceLoads(trace);
-    const { home, fixed } = around;
+    const { visited, fixed } = around;
     this.#trace = trace;
     this.#pinned = around.pinned;
     this.#loads = loads;
@@ -44,12 +44,11 @@ export class NodeRefiner {
     const all =
       loads.reduce((sum, load) => sum + load, 0) + (fixed?.reduce((sum, load) => sum + load, 0) ?? 0);
     this.#most = (mostLoad * all) / nodes;
-    this.#count = new Uint8Array(trace.tokens * nodes);
+    // Such a visit counts as one more expert, which never moves.
+    this.#count = visited?.slice(0, trace.tokens * nodes) ?? new Uint8Array(trace.tokens * nodes);
     this.#alone = new Float64Array(trace.experts);
     this.#fresh = new Float64Array(trace.experts * nodes);
     this.#nodeLoad = fixed?.slice() ?? new Float64Array(nodes);
-    // A token's home counts as visited by one more expert, which never moves.
-    for (let t = 0; home && t < trace.tokens; t++) this.#count[t * nodes + (home[t] as number)] = 1;
     const fill = new Int32Array(trace.experts);
     this.#tokensOf = Array.from(loads, (load) => new Int32Array(load));
     for (let i = 0; i < trace.chosen.length; i++) {
@@ -68,7 +67,7 @@ export class NodeRefiner {
     for (let t = 0; t < trace.tokens; t++) this.#contribute(t, 1);
   }
 
-  /** Nodes visited by all tokens (a home counts as visited) plus the penalty. */
+  /** Nodes visited by all tokens (those it is on anyway too) plus the penalty. */
   cost(): number {
     let seen = 0;
     for (const count of this.#count) if (count > 0) seen++;

@@ -4,6 +4,8 @@ import { Random, unwrap } from "../base/index.ts";
 import { groupByCoactivation } from "./coactivation.ts";
 import { hashTrace, sampleRankLoads, scanOf, windowLoads } from "./foresight.ts";
 import { placeOnNodes } from "./grouped.ts";
+import { homesOfTokens, loadsByNode, type NodeGroups, plainGroups } from "./node-groups.ts";
+import { planNodes } from "./node-plan.ts";
 import { packSamples } from "./pack-samples.ts";
 import { checkPlacement, loadOfRanks, startPlacement } from "./placement.ts";
 import { joinScans, readHashed, readTraces } from "./read-trace.ts";
@@ -71,12 +73,26 @@ describe("co-activation", () => {
     const trace = structured(6000, 2);
     const nodeOf = groupByCoactivation(trace, 4);
     const shape = unwrap(makeShape({ experts: 64, ranks: 8, slots: 72, nodes: 4 }));
-    const slots = unwrap(placeOnNodes(shape, traceLoads(trace), nodeOf));
+    const slots = unwrap(placeOnNodes(shape, traceLoads(trace), plainGroups(nodeOf, 4)));
     unwrap(checkPlacement({ ids: [0], layers: 1, shape, slots }));
     slots.forEach((e, s) => expect(nodeOf[e]).toBe(Math.floor(s / 18)));
     const ranks = loadOfRanks(shape, slots, traceLoads(trace));
     expect(Math.max(...ranks) / (6000 * 6)).toBeLessThan(1.06 / 8);
-    expect(placeOnNodes(shape, traceLoads(trace), nodeOf.slice().fill(0)).ok).toBe(false);
+    expect(placeOnNodes(shape, traceLoads(trace), plainGroups(nodeOf.slice().fill(0), 4)).ok).toBe(false);
+    // With a copy of another node's expert on every node, and its loads by node.
+    const { groups, homes } = planNodes([trace], 4, { length: 60, spare: 1, kicks: 0 });
+    const group = groups[0] as NodeGroups;
+    const served = loadsByNode(trace, group, homesOfTokens(trace, homes, 60));
+    const across = unwrap(placeOnNodes(shape, served, group));
+    unwrap(checkPlacement({ ids: [0], layers: 1, shape, slots: across }));
+    across.forEach((e, s) => {
+      const node = Math.floor(s / 18);
+      expect(group.nodeOf[e] === node || group.local[node * 64 + e] === 1).toBe(true);
+    });
+    for (let i = 0; i < 256; i++) {
+      const here = across.subarray(Math.floor(i / 64) * 18, Math.floor(i / 64) * 18 + 18);
+      if (group.local[i]) expect(here.includes(i % 64)).toBe(true);
+    }
   });
 
   test("bad traces are coded errors", () => {

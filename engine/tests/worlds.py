@@ -7,6 +7,7 @@ it runs on every rank with RANK and friends set.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import traceback
@@ -49,6 +50,10 @@ def meeting() -> tuple[dist.TCPStore, dict[str, str]]:
 def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Runs `task` on `world` ranks; their results by rank. Raises with the first rank's traceback when one fails."""
     store, at = meeting()
+    # A dead process group of this process must not be collected in a rank: its threads are not there, and it would wait
+    # for whichever thread of the rank has got their place.
+    gc.collect()
+    gc.freeze()
     pipes, processes = [], []
     for rank in range(world):
         mine, theirs = CONTEXT.Pipe(duplex=False)
@@ -63,6 +68,7 @@ def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
         for process in processes:
             process.kill()
             process.join()
+        gc.unfreeze()
         del store
     bad = [text for good, text in found if not good]
     if bad:

@@ -1,5 +1,5 @@
 import { type Cluster, clusterDevices } from "../cluster/index.ts";
-import { type Layout, worldOf } from "./layout.ts";
+import { type Layout, paddedSequences, worldOf } from "./layout.ts";
 import { type MoveCost, moveCost } from "./move.ts";
 import { type Plan, type PlanRequest, runSearch } from "./plan.ts";
 import { type Found, layoutName } from "./search/index.ts";
@@ -13,6 +13,8 @@ export type FallbackPlan = {
   readonly name: string;
   readonly layout: Layout;
   readonly microBatch: number;
+  /** Empty sequences added to the batch so that it divides over the ranks that are left; the gradient is the same. */
+  readonly emptySequences: number;
   readonly seconds: number;
   /** Tokens/s against the full plan's. */
   readonly speed: number;
@@ -29,6 +31,9 @@ export const fallbacks = (request: PlanRequest, full: Plan, most = 8): FallbackP
   ...eachFallback(request, full, most),
 ];
 
+/** Share of the batch that may be empty sequences: what is left after a loss seldom divides it. They cost time, so few win. */
+const PADDING = 0.25;
+
 /** Worlds looked at for each count of lost nodes: counts that barely divide come first and must not end the look. */
 const TRIES = 12;
 
@@ -36,9 +41,18 @@ const TRIES = 12;
 export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Generator<FallbackPlan> {
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
   const known = new Map<number, Found | undefined>();
+  // Our own engine has no empty sequences.
+  const training =
+    request.constraints.engine === "tessera" ? request.training : { ...request.training, padBatch: PADDING };
   const best = (world: number): Found | undefined => {
     if (!known.has(world)) {
-      const result = runSearch({ ...request, constraints: narrow(request, full), world, simulate: 24 });
+      const result = runSearch({
+        ...request,
+        training,
+        constraints: narrow(request, full),
+        world,
+        simulate: 24,
+      });
       known.set(world, result.found[0]);
     }
     return known.get(world);
@@ -67,6 +81,7 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
       name: layoutName(found.layout, found.training.microBatch),
       layout: found.layout,
       microBatch: found.training.microBatch,
+      emptySequences: paddedSequences(found.layout, found.training),
       seconds: found.time.seconds,
       speed: full.time.seconds / found.time.seconds,
       shrink: moveCost(request.model, found.training, full.layout, found.layout, alive, bandwidth),
@@ -85,9 +100,12 @@ function narrow(request: PlanRequest, full: Plan): PlanRequest["constraints"] {
     etp: [etp],
     zero: [zero],
     optimizerOffload: [...new Set([offload.optimizer, request.constraints.engine === "tessera" ? 0 : 1])],
-    microBatch: [full.training.microBatch],
+    microBatch: halves(full.training.microBatch),
   };
 }
+
+/** A micro-batch and its halves: smaller ones divide what is left better, and need no more memory. */
+const halves = (size: number): number[] => [size, ...(size % 2 === 0 ? halves(size / 2) : [])];
 
 /** Bytes/s a rank receives with when everything moves at once: the widest level that spans more than a node. */
 function networkOf(cluster: Cluster): number {

@@ -91,6 +91,11 @@ export type Training = {
   readonly microBatch: number;
   /** Sequences of one optimizer step, over all ranks. */
   readonly globalBatch: number;
+  /**
+   * Empty sequences (no loss, no weight in the mean) may be added up to this share of the batch where it does not divide over the
+   * ranks; absent: it must divide.
+   */
+  readonly padBatch?: number;
   readonly precision: Precision;
   readonly optimizer: OptimizerKind;
   /** Train the multi-token-prediction modules too. */
@@ -141,9 +146,16 @@ export const worldOf = (l: Layout): number => l.pp * l.tp * l.cp * l.dpReplicate
 export const stageRanks = (l: Layout): number => l.tp * l.cp * l.dpReplicate * l.dpShard;
 /** Ranks over which one expert's optimizer state can still be cut. */
 export const expertData = (l: Layout): number => stageRanks(l) / (l.ep * l.etp);
-/** Micro-batches that one rank runs in a step. */
-export const microBatches = (l: Layout, t: Training): number =>
-  t.globalBatch / (t.microBatch * l.dpReplicate * l.dpShard);
+/** Micro-batches that one rank runs in a step; no whole number where the batch neither divides nor may be padded. */
+export function microBatches(l: Layout, t: Training): number {
+  const micros = t.globalBatch / (t.microBatch * l.dpReplicate * l.dpShard);
+  if (t.padBatch === undefined) return micros;
+  const unit = l.schedule === "interleaved1f1b" ? l.pp : 1;
+  return Math.ceil(micros / unit) * unit;
+}
+/** Empty sequences added to a step so that the batch divides. */
+export const paddedSequences = (l: Layout, t: Training): number =>
+  microBatches(l, t) * t.microBatch * l.dpReplicate * l.dpShard - t.globalBatch;
 
 const V_SHAPED = new Set<Schedule>(["zbv", "dualpipev"]);
 

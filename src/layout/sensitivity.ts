@@ -134,7 +134,16 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
   }
 }
 
-export const whatIfText = (what: WhatIf): Text => ({
-  en: `${what.label.en}: ${formatSeconds(what.seconds)} (${(100 * what.gain).toFixed(1)} % less), ${what.name}`,
-  zh: `${what.label.zh}：${formatSeconds(what.seconds)}（減少 ${(100 * what.gain).toFixed(1)} %），${what.name}`,
-});
+/** Below this share a change of the step time is not worth a line of numbers. */
+const NOTHING = 0.0005;
+
+export const whatIfText = (what: WhatIf): Text =>
+  what.gain < NOTHING
+    ? {
+        en: `${what.label.en}: no faster`,
+        zh: `${what.label.zh}：不會更快`,
+      }
+    : {
+        en: `${what.label.en}: ${formatSeconds(what.seconds)} (${(100 * what.gain).toFixed(1)} % less), ${what.name}`,
+        zh: `${what.label.zh}：${formatSeconds(what.seconds)}（減少 ${(100 * what.gain).toFixed(1)} %），${what.name}`,
+      };

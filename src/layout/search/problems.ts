@@ -2,7 +2,15 @@ import type { Text } from "../../base/index.ts";
 import type { Cluster } from "../../cluster/index.ts";
 import { clusterDevices } from "../../cluster/index.ts";
 import { bodyWeights, type Model, moeOf } from "../../model/index.ts";
-import { type Layout, microBatches, type Schedule, stageRanks, type Training, worldOf } from "../layout.ts";
+import {
+  type Layout,
+  microBatches,
+  paddedSequences,
+  type Schedule,
+  stageRanks,
+  type Training,
+  worldOf,
+} from "../layout.ts";
 import { scheduleProblem } from "../schedule/index.ts";
 
 /** Whose rules a layout must follow. */
@@ -118,6 +126,16 @@ export function degreeProblem(
       `global batch ${training.globalBatch} is not a multiple of micro-batch ${training.microBatch} x data ${dpReplicate * dpShard}`,
       `全局批次 ${training.globalBatch} 不是微批次 ${training.microBatch} x 資料並行 ${dpReplicate * dpShard} 的倍數`,
     );
+  }
+  if (training.padBatch !== undefined) {
+    const [padded, most] = [paddedSequences(layout, training), training.padBatch * training.globalBatch];
+    if (padded > most) {
+      return say(
+        "batch",
+        `${padded} empty sequences would be needed beside ${training.globalBatch}, more than ${Math.floor(most)}`,
+        `除 ${training.globalBatch} 個序列外需補 ${padded} 個空序列，超過 ${Math.floor(most)} 個`,
+      );
+    }
   }
   if (facts.heads % tp !== 0)
     return say(

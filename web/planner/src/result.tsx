@@ -301,6 +301,7 @@ function Fallbacks({ list, lang }: { list: readonly FallbackPlan[]; lang: Lang }
             <th class="num">{w("lostNodes")}</th>
             <th class="num">{w("used")}</th>
             <th>{w("layout")}</th>
+            <th class="num">{w("empty")}</th>
             <th class="num">{w("step")}</th>
             <th class="num">{w("speed")}</th>
             <th class="num">{w("moved")}</th>
@@ -315,6 +316,7 @@ function Fallbacks({ list, lang }: { list: readonly FallbackPlan[]; lang: Lang }
               <td class="num">{f.lostNodes}</td>
               <td class="num">{`${f.world}/${f.devices}`}</td>
               <td>{f.name}</td>
+              <td class="num">{f.emptySequences}</td>
               <td class="num">{formatSeconds(f.seconds)}</td>
               <td class="num">{`${(100 * f.speed).toFixed(0)} %`}</td>
               <td class="num">{formatBytes(f.shrink.movedBytes)}</td>

@@ -89,6 +89,7 @@ const WORDS = {
     zh: "預先備好的方案，以及須移動的狀態",
   },
   lostNodes: { en: "lost", zh: "丟失" },
+  empty: { en: "empty sequences", zh: "空序列" },
   used: { en: "devices", zh: "加速器" },
   speed: { en: "speed", zh: "速度" },
   moved: { en: "moved", zh: "移動" },

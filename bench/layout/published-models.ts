@@ -1,90 +1,27 @@
 /**
  * Published models with the numbers they are checked against.
  *
- * A row names a config file of the reference data (`data/model_configs`, as collected in ai-dynamo/aiconfigurator), or
- * gives the fields of the published config.json here where that collection has none.
+ * A row names a config file of the reference data (`data/model_configs`, as collected in ai-dynamo/aiconfigurator), or is one
+ * of the models known by name where that collection has none.
  */
 import { readFileSync } from "node:fs";
 import { unwrap } from "../../src/base/index.ts";
-import { importModel, type Model, parseModel } from "../../src/model/index.ts";
+import { importModel, knownConfig, type Model, parseModel } from "../../src/model/index.ts";
 import { sharedFile } from "./shared.ts";
 
-type Source = string | Record<string, unknown>;
+type Source = string | object;
+
+const known = (name: string): object => {
+  const config = knownConfig(name);
+  if (!config) throw new Error(`no model is known as ${name}`);
+  return config;
+};
 
 export function load(source: Source): Model {
   if (typeof source !== "string") return unwrap(importModel(source));
   const file = sharedFile(`model_configs/${source}_config.json`);
   return unwrap(parseModel(readFileSync(file, "utf8"), { file }));
 }
-
-const glm45 = (
-  layers: number,
-  hidden: number,
-  width: number,
-  experts: number,
-  moe: number,
-  first: number,
-  norm: boolean,
-) => ({
-  model_type: "glm4_moe",
-  num_hidden_layers: layers,
-  hidden_size: hidden,
-  intermediate_size: width,
-  num_attention_heads: 96,
-  num_key_value_heads: 8,
-  head_dim: 128,
-  attention_bias: true,
-  use_qk_norm: norm,
-  n_routed_experts: experts,
-  num_experts_per_tok: 8,
-  n_shared_experts: 1,
-  moe_intermediate_size: moe,
-  first_k_dense_replace: first,
-  vocab_size: 151552,
-  num_nextn_predict_layers: 1,
-});
-
-const LLAMA_70B = {
-  model_type: "llama",
-  num_hidden_layers: 80,
-  hidden_size: 8192,
-  intermediate_size: 28672,
-  num_attention_heads: 64,
-  num_key_value_heads: 8,
-  vocab_size: 128256,
-};
-
-const GPT_OSS_120B = {
-  model_type: "gpt_oss",
-  num_hidden_layers: 36,
-  hidden_size: 2880,
-  intermediate_size: 2880,
-  num_attention_heads: 64,
-  num_key_value_heads: 8,
-  head_dim: 64,
-  sliding_window: 128,
-  num_local_experts: 128,
-  num_experts_per_tok: 4,
-  vocab_size: 201088,
-};
-
-const LONGCAT = {
-  model_type: "longcat_flash",
-  num_layers: 28,
-  hidden_size: 6144,
-  ffn_hidden_size: 12288,
-  expert_ffn_hidden_size: 2048,
-  num_attention_heads: 64,
-  q_lora_rank: 1536,
-  kv_lora_rank: 512,
-  qk_nope_head_dim: 128,
-  qk_rope_head_dim: 64,
-  v_head_dim: 128,
-  n_routed_experts: 512,
-  zero_expert_num: 256,
-  moe_topk: 12,
-  vocab_size: 131072,
-};
 
 export type Row = {
   readonly name: string;
@@ -143,13 +80,13 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: "GLM-4.5",
-    source: glm45(92, 5120, 12288, 160, 1536, 3, true),
+    source: known("GLM-4.5"),
     parameters: { count: 352.798 * B },
     active: 32.86,
   },
   {
     name: "GLM-4.5-Air",
-    source: glm45(46, 4096, 10944, 128, 1408, 1, false),
+    source: known("GLM-4.5-Air"),
     parameters: { count: 106.852 * B },
     active: 12.8,
   },
@@ -182,7 +119,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: "gpt-oss-120b",
-    source: GPT_OSS_120B,
+    source: known("gpt-oss-120b"),
     parameters: { count: 116.829 * B },
     active: 5.13,
     flops: { sequence: 4096, giga: 32.6 },
@@ -195,7 +132,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: "Llama-3.1-70B",
-    source: LLAMA_70B,
+    source: known("Llama-3.1-70B"),
     parameters: { count: 70.554 * B },
     active: 69.5,
     flops: { sequence: 8192, giga: 447.4 },
@@ -207,5 +144,5 @@ export const ROWS: readonly Row[] = [
     active: 403.75,
     flops: { sequence: 8192, giga: 2525 },
   },
-  { name: "LongCat-Flash", source: LONGCAT, parameters: { count: 560.67 * B } },
+  { name: "LongCat-Flash", source: known("LongCat-Flash"), parameters: { count: 560.67 * B } },
 ];

@@ -10,7 +10,7 @@ export {
   visibleKeys,
 } from "./flops.ts";
 export { type ImportOptions, importModel, parseModel } from "./import.ts";
-export { KNOWN_MODELS, knownConfig } from "./known.ts";
+export { KNOWN_MODELS, knownConfig } from "./known/index.ts";
 export { bodyWeights, countParameters, type ParameterCounts } from "./parameters.ts";
 export type * from "./types.ts";
 export { elements } from "./weights.ts";

@@ -1,4 +1,3 @@
-// Dimensions as the models' own config.json files state them.
 const v4 = (
   layers: number,
   hidden: number,
@@ -66,51 +65,19 @@ const v3 = (heads: number, experts: number, dense: number, vocab: number, mtp: n
   max_position_embeddings: 163840,
   tie_word_embeddings: false,
 });
-const qwen3 = (layers: number, hidden: number, heads: number, width: number) => ({
-  model_type: "qwen3_moe",
-  num_hidden_layers: layers,
-  hidden_size: hidden,
-  num_attention_heads: heads,
-  num_key_value_heads: 4,
-  head_dim: 128,
-  intermediate_size: 4 * width,
-  moe_intermediate_size: width,
-  num_experts: 128,
-  num_experts_per_tok: 8,
-  decoder_sparse_step: 1,
-  mlp_only_layers: [],
-  norm_topk_prob: true,
-  vocab_size: 151936,
-  max_position_embeddings: 40960,
-  tie_word_embeddings: false,
-});
-const llama = (layers: number, hidden: number, heads: number, width: number) => ({
-  model_type: "llama",
-  num_hidden_layers: layers,
-  hidden_size: hidden,
-  num_attention_heads: heads,
-  num_key_value_heads: 8,
-  intermediate_size: width,
-  vocab_size: 128256,
-  max_position_embeddings: 131072,
-  tie_word_embeddings: false,
-});
-
-/** Well-known models by name, as configs that `importModel` reads: for the page and the command line, where no file is at hand. */
-export const KNOWN_MODELS: Readonly<Record<string, object>> = {
-  "DeepSeek-V4-Pro": v4(61, 7168, 128, 1536, 16, 1024, 384, 3072, [128, 128]),
-  "DeepSeek-V4-Flash": v4(43, 4096, 64, 1024, 8, 512, 256, 2048, [0, 0]),
-  "DeepSeek-V3": v3(128, 256, 3, 129280, 1),
-  "Kimi-K2": v3(64, 384, 1, 163840, 0),
-  "Qwen3-235B-A22B": qwen3(94, 4096, 64, 1536),
-  "Qwen3-30B-A3B": qwen3(48, 2048, 32, 768),
-  "Llama-3.1-405B": llama(126, 16384, 128, 53248),
-  "Llama-3.1-70B": llama(80, 8192, 64, 28672),
-  "Llama-3.1-8B": llama(32, 4096, 32, 14336),
+const v32 = {
+  ...v3(128, 256, 3, 129280, 1),
+  model_type: "deepseek_v32",
+  index_n_heads: 64,
+  index_head_dim: 128,
+  index_topk: 2048,
 };
 
-/** Config of a well-known model, its name in any case; undefined for another name. */
-export function knownConfig(name: string): object | undefined {
-  const found = Object.keys(KNOWN_MODELS).find((known) => known.toLowerCase() === name.toLowerCase());
-  return found === undefined ? undefined : KNOWN_MODELS[found];
-}
+/** DeepSeek's models and those of the same build. */
+export const DEEPSEEK = {
+  "DeepSeek-V4-Pro": v4(61, 7168, 128, 1536, 16, 1024, 384, 3072, [128, 128]),
+  "DeepSeek-V4-Flash": v4(43, 4096, 64, 1024, 8, 512, 256, 2048, [0, 0]),
+  "DeepSeek-V3.2": v32,
+  "DeepSeek-V3": v3(128, 256, 3, 129280, 1),
+  "Kimi-K2": v3(64, 384, 1, 163840, 0),
+};

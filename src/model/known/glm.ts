@@ -1,0 +1,66 @@
+const INDEXER = { index_n_heads: 32, index_head_dim: 128, index_topk: 2048 };
+const glm5 = {
+  model_type: "glm_moe_dsa",
+  num_hidden_layers: 78,
+  num_nextn_predict_layers: 1,
+  first_k_dense_replace: 3,
+  hidden_size: 6144,
+  num_attention_heads: 64,
+  num_key_value_heads: 64,
+  q_lora_rank: 2048,
+  kv_lora_rank: 512,
+  qk_nope_head_dim: 192,
+  qk_rope_head_dim: 64,
+  v_head_dim: 256,
+  ...INDEXER,
+  intermediate_size: 12288,
+  moe_intermediate_size: 2048,
+  n_routed_experts: 256,
+  num_experts_per_tok: 8,
+  n_shared_experts: 1,
+  n_group: 1,
+  topk_group: 1,
+  vocab_size: 154880,
+  max_position_embeddings: 202752,
+  tie_word_embeddings: false,
+};
+/** An indexer on the first three layers and then on every fourth; the layers between take its choice. */
+const indexers = Array.from({ length: 78 }, (_, i) => (i < 2 || (i - 2) % 4 === 0 ? "full" : "shared"));
+
+const glm45 = (
+  layers: number,
+  hidden: number,
+  width: number,
+  experts: number,
+  moe: number,
+  first: number,
+  norm: boolean,
+) => ({
+  model_type: "glm4_moe",
+  num_hidden_layers: layers,
+  num_nextn_predict_layers: 1,
+  first_k_dense_replace: first,
+  hidden_size: hidden,
+  num_attention_heads: 96,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  attention_bias: true,
+  use_qk_norm: norm,
+  intermediate_size: width,
+  moe_intermediate_size: moe,
+  n_routed_experts: experts,
+  num_experts_per_tok: 8,
+  n_shared_experts: 1,
+  n_group: 1,
+  topk_group: 1,
+  vocab_size: 151552,
+  max_position_embeddings: 131072,
+  tie_word_embeddings: false,
+});
+
+export const GLM = {
+  "GLM-5.2": { ...glm5, max_position_embeddings: 1048576, indexer_types: indexers },
+  "GLM-5": glm5,
+  "GLM-4.5": glm45(92, 5120, 12288, 160, 1536, 3, true),
+  "GLM-4.5-Air": glm45(46, 4096, 10944, 128, 1408, 1, false),
+};

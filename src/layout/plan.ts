@@ -5,6 +5,7 @@ import { layoutFail } from "./errors.ts";
 import { type Layout, type Training, worldOf } from "./layout.ts";
 import { predictMemory } from "./predict.ts";
 import type { MemoryReport } from "./memory/types.ts";
+import type { RoutingLoad } from "./memory/imbalance.ts";
 import {
   type Constraints,
   difference,
@@ -18,7 +19,14 @@ import {
   whyBest,
   whySlower,
 } from "./search/index.ts";
-import { type Breakdown, type StepTime, type Traits, engineTraits } from "./time/index.ts";
+import {
+  type Breakdown,
+  engineTraits,
+  expertLoad,
+  stageHomes,
+  type StepTime,
+  type Traits,
+} from "./time/index.ts";
 
 export type PlanRequest = {
   readonly model: Model;
@@ -70,6 +78,8 @@ export type Plan = {
   readonly memory: MemoryReport;
   /** Bytes left on the fullest device. */
   readonly free: number;
+  /** With recorded loads: what the fullest device needs (bytes) where its expert rank is the median one, and at the 99th percentile. */
+  readonly routed?: RoutingLoad & { readonly bytes: { readonly p50: number; readonly p99: number } };
   readonly why: readonly Text[];
   readonly alternatives: readonly Alternative[];
   readonly rejected: readonly RejectedGroup[];
@@ -156,6 +166,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     time,
     memory: best.memory,
     free: best.free,
+    ...routedMemory(request, best, traits),
     why: [...whyBest(best, result), ...spares(request, best.layout)],
     alternatives: result.found.slice(1, 1 + (request.alternatives ?? 10)).map((found) => ({
       name: layoutName(found.layout, found.training.microBatch),
@@ -173,6 +184,19 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
       optimal: result.leftBound >= best.time.seconds,
     },
   };
+}
+
+/** The fullest device under the recorded loads. */
+function routedMemory(request: PlanRequest, best: Found, traits: Traits): Pick<Plan, "routed"> {
+  const { layout, training } = best;
+  if (traits.routing === undefined || layout.ep === 1) return {};
+  const homes = stageHomes(request.cluster, layout);
+  const most = (at: "p50" | "p99") => {
+    const { engine } = request.constraints;
+    const { classes } = predictMemory(request.model, layout, training, engine, homes, traits, at);
+    return Math.max(...classes.map(({ memory }) => memory.reserved + memory.framework));
+  };
+  return { routed: { ...expertLoad(traits, layout.ep), bytes: { p50: most("p50"), p99: most("p99") } } };
 }
 
 /** What to say when some devices of the cluster take no part. */

@@ -4,11 +4,11 @@ import { type Cluster, clusterDevices, type NodeGroup } from "../cluster/index.t
 import { type PlanRequest, runSearch } from "./plan.ts";
 import type { Layout, Training } from "./layout.ts";
 import { layoutName } from "./search/index.ts";
-import { engineTraits, TimeModel } from "./time/index.ts";
+import { engineTraits, expertLoad, TimeModel, type Traits } from "./time/index.ts";
 
 /** What one more of something would buy: the best layout under a slightly richer cluster. */
 export type WhatIf = {
-  readonly change: "node" | "memory" | "network" | "intra" | "compute" | "hbm";
+  readonly change: "node" | "memory" | "network" | "intra" | "compute" | "hbm" | "balance";
   readonly label: Text;
   readonly name: string;
   readonly seconds: number;
@@ -27,7 +27,7 @@ type Best = {
   readonly time: { readonly seconds: number };
 };
 
-/** Searches again with one more node, more memory, and each kind of speed raised by a tenth. */
+/** Searches again with one more node, more memory, each kind of speed raised by a tenth, and balanced experts where they are not. */
 export const whatIfs = (request: PlanRequest, best: Best): WhatIf[] => [...eachWhatIf(request, best)];
 
 /** The same one by one, for callers that must answer something else between two searches. */
@@ -43,7 +43,15 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
         level(i, g.links.length) ? { ...link, bandwidth: link.bandwidth * 1.1 } : link,
       ),
     }));
-  const cases: { change: WhatIf["change"]; label: Text; cluster: Cluster; world?: number }[] = [
+  const traits = engineTraits(request.constraints.engine, best.training, request.traits);
+  const even: Partial<Traits> = { ...request.traits, imbalance: 1, routing: [] };
+  const cases: {
+    change: WhatIf["change"];
+    label: Text;
+    cluster: Cluster;
+    world?: number;
+    traits?: Partial<Traits>;
+  }[] = [
     {
       change: "node",
       label: {
@@ -106,19 +114,30 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
         device: { ...g.device, memoryBandwidth: g.device.memoryBandwidth * 1.1 },
       })),
     },
+    ...(expertLoad(traits, best.layout.ep).slowest > 1
+      ? [
+          {
+            change: "balance" as const,
+            label: { en: "experts evenly loaded", zh: "專家負載均衡" },
+            cluster,
+            traits: even,
+          },
+        ]
+      : []),
   ];
-  for (const { change, label, cluster: richer, world } of cases) {
+  for (const { change, label, cluster: richer, world, traits: more } of cases) {
+    const asked = more ? { ...request, traits: more } : request;
     const result = runSearch({
-      ...request,
+      ...asked,
       cluster: richer,
       ...(world === undefined ? {} : { world }),
       simulate: 24,
     });
     // The same layout under the richer cluster is always at hand; with other devices counts it is the plan without them.
-    const traits = engineTraits(request.constraints.engine, best.training, request.traits);
+    const then = engineTraits(request.constraints.engine, best.training, asked.traits);
     const same =
       world === undefined
-        ? new TimeModel(request.model, richer, best.training, traits).step(best.layout).seconds
+        ? new TimeModel(request.model, richer, best.training, then).step(best.layout).seconds
         : best.time.seconds;
     const found = result.found[0];
     const better = found && found.time.seconds < same ? found : undefined;

@@ -49,6 +49,34 @@ test("plan answers in pictures and in one JSON document", () => {
   expect(sum).toBeCloseTo(plan.time.seconds, 9);
 });
 
+test("recorded loads decide time, memory and what balancing would win", () => {
+  const moe = {
+    ...config,
+    model_type: "qwen3_moe",
+    moe_intermediate_size: 1024,
+    num_experts: 16,
+    num_experts_per_tok: 2,
+  };
+  writeFileSync(join(folder, "moe.json"), JSON.stringify(moe));
+  const row = (hot: number) => Array.from({ length: 16 }, (_, e) => (e === hot ? 40 : 10));
+  const write = (rows: number[][]) => writeFileSync(join(folder, "loads.json"), JSON.stringify(rows));
+  const asked = ["plan", "--model", "moe.json", "--cluster", "h100:16", "--ep", "8", "--what-if", "--json"];
+  const even = JSON.parse(tessera(asked).out);
+  expect(even.routed).toBeUndefined();
+  write([row(0), row(0)]);
+  const hot = JSON.parse(tessera([...asked, "--loads", "loads.json"]).out);
+  // 50 tokens of 190 on one of eight ranks.
+  expect(hot.routed.slowest).toBeCloseTo((50 * 8) / 190, 9);
+  expect(hot.routed.bytes.p99).toBeGreaterThan(hot.routed.bytes.p50);
+  expect(hot.time.seconds).toBeGreaterThan(even.time.seconds);
+  const balanced = hot.whatIfs.find(({ change }: { change: string }) => change === "balance");
+  expect(balanced.seconds).toBeCloseTo(even.time.seconds, 9);
+  write([row(0).slice(1)]);
+  const wrong = tessera([...asked, "--loads", "loads.json"]);
+  expect(wrong.code).not.toBe(0);
+  expect(wrong.out + wrong.err).toContain("PLAN_LOADS");
+});
+
 test("a recipe is planned for this machine, or for the cluster that is named", () => {
   const recipe = join(ROOT, "examples/operations-research/recipe.yaml");
   const here = JSON.parse(tessera(["plan", recipe, "--json"]).out);

@@ -32,6 +32,8 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "format of matrix products": "矩陣乘法的格式",
   "do not train multi-token-prediction modules": "不訓練多詞元預測模組",
   "tokens of the most loaded expert rank over the mean": "最忙專家進程的詞元數與平均值之比",
+  "recorded expert loads, as tessera balance reads them, instead of one ratio":
+    "記錄的專家負載（格式同 tessera balance），取代單一比值",
   "allowed degrees, like 4,8 (the same for the options below)": "允許的並行度，例如 4,8（以下選項相同）",
   "1f1b,interleaved1f1b,zbh1,zbv,dualpipev": "1f1b,interleaved1f1b,zbh1,zbv,dualpipev",
   "keep optimizer state on the host": "把優化器狀態放在主機記憶體",

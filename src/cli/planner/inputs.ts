@@ -11,7 +11,9 @@ import {
   profileMachine,
   withProfile,
 } from "../../cluster/index.ts";
-import { importModel, KNOWN_MODELS, knownConfig, type Model, parseModel } from "../../model/index.ts";
+import { layerLoads, readLoads } from "../../experts/index.ts";
+import { type RoutingLoad, routingLoads } from "../../layout/index.ts";
+import { importModel, KNOWN_MODELS, knownConfig, type Model, moeOf, parseModel } from "../../model/index.ts";
 import { type Located, located, parseLocated } from "./locate.ts";
 
 const fail = catalog({
@@ -32,6 +34,17 @@ const fail = catalog({
     next: {
       en: "for example --cluster h100:64; presets: {known}",
       zh: "例如 --cluster h100:64；預設：{known}",
+    },
+  },
+  PLAN_LOADS: {
+    exit: EXIT.usage,
+    message: {
+      en: "the loads are of {got} experts, the model has {want}",
+      zh: "負載屬於 {got} 個專家，而模型有 {want} 個",
+    },
+    next: {
+      en: "give loads that were recorded with this model",
+      zh: "請給以此模型記錄的負載",
     },
   },
   PLAN_YAML: {
@@ -85,6 +98,18 @@ export function readModel(cwd: string, given: string): Model {
       ? basename(resolve(file, ".."))
       : basename(file, ".json").replace(/_config$/, "");
   return unwrap(parseModel(readText(file), { file, name }));
+}
+
+/** Recorded loads as what they mean for each degree of expert parallelism. */
+export function readRouting(cwd: string, given: string, model: Model): RoutingLoad[] {
+  const file = resolve(cwd, given);
+  const steps = unwrap(readLoads(readText(file), file));
+  const want = Math.max(0, ...model.layers.map(({ body }) => moeOf(body)?.experts ?? 0));
+  const wrong = steps.find(({ experts }) => experts !== want);
+  if (wrong) throw fail("PLAN_LOADS", { got: wrong.experts, want }, { file });
+  return routingLoads(
+    steps.map((loads) => Array.from({ length: loads.layers }, (_, layer) => layerLoads(loads, layer))),
+  );
 }
 
 /** A YAML or JSON document; a syntax error names its line. */

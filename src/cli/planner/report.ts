@@ -82,6 +82,20 @@ export function memoryTable(memory: MemoryReport, lang: Lang): string {
   );
 }
 
+/** What the recorded loads make of the fullest device and of the slowest expert rank. */
+function routedLines({ routed }: Plan, capacity: number, lang: Lang): string[] {
+  if (!routed) return [];
+  const { bytes, slowest } = routed;
+  const room = formatBytes(capacity);
+  return [
+    pick(
+      lang,
+      `with the recorded loads the fullest device needs ${formatBytes(bytes.p50)} at the median and ${formatBytes(bytes.p99)} at the 99th percentile of expert ranks, of ${room}; the slowest expert rank takes ${slowest.toFixed(2)} of the mean`,
+      `依記錄的負載，最滿的加速器在專家進程中位數需 ${formatBytes(bytes.p50)}，第 99 百分位需 ${formatBytes(bytes.p99)}（共 ${room}）；最慢的專家進程負載為平均值的 ${slowest.toFixed(2)} 倍`,
+    ),
+  ];
+}
+
 export type PlanView = {
   readonly plan: Plan;
   readonly cluster: Cluster;
@@ -104,6 +118,7 @@ export function planText({ plan, cluster, step, fallbacks, whatIfs }: PlanView, 
     puzzle(plan.memory, capacity, lang),
     "",
     memoryTable(plan.memory, lang),
+    ...routedLines(plan, Math.min(...capacity), lang),
   ];
   const picture = timeline(layout, step);
   if (picture) {

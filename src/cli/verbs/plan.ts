@@ -23,11 +23,22 @@ import {
   type Target,
   TARGETS,
   TimeModel,
+  type Traits,
 } from "../../layout/index.ts";
+import type { Model } from "../../model/index.ts";
 import { type LoadedRecipe, loadRecipe } from "../../run/index.ts";
 import type { Verb } from "../context.ts";
 import { refuseRecipe } from "../recipe-faults.ts";
-import { missing, names, number, numbers, profiledCluster, ratio, readModel } from "../planner/inputs.ts";
+import {
+  missing,
+  names,
+  number,
+  numbers,
+  profiledCluster,
+  ratio,
+  readModel,
+  readRouting,
+} from "../planner/inputs.ts";
 import { recipeRequest } from "../planner/recipe.ts";
 import { progressLine } from "../progress-line.ts";
 import { servePlanner } from "../planner/serve.ts";
@@ -45,6 +56,7 @@ type Options = {
   optimizer: OptimizerKind;
   mtp: boolean;
   imbalance?: string;
+  loads?: string;
   schedules?: string;
   fallback: string;
   whatIf: boolean;
@@ -95,6 +107,7 @@ export const plan: Verb = {
       .addOption(new Option("--optimizer <name>").choices(["adamw", "muon", "sgd"]).default("adamw"))
       .option("--no-mtp", "do not train multi-token-prediction modules")
       .option("--imbalance <ratio>", "tokens of the most loaded expert rank over the mean")
+      .option("--loads <file>", "recorded expert loads, as tessera balance reads them, instead of one ratio")
       .option("--pp <list>", "allowed degrees, like 4,8 (the same for the options below)")
       .option("--vpp <list>")
       .option("--tp <list>")
@@ -179,7 +192,7 @@ export const plan: Verb = {
 
 const PROGRESS = {
   lost: { en: "plans for lost nodes: {at} of {of}", zh: "節點丟失方案：{at}／{of}" },
-  what: { en: "what a little more would buy: {at} of 6", zh: "多一點資源的效果：{at}／6" },
+  what: { en: "what a little more would buy: {at}", zh: "多一點資源的效果：{at}" },
 } as const;
 
 /** All that a generator gives, with a word after each. */
@@ -218,10 +231,17 @@ function requestOf(
       ...(typed("batch") ? { globalBatch: number("--batch", options.batch) } : {}),
     },
     constraints: { ...asked.constraints, ...constraintsOf(options) },
+    traits: { ...asked.traits, ...loadTraits(cwd, options, asked.model) },
     ...marginOf(options),
     alternatives: number("--top", options.top),
   };
 }
+
+/** How unevenly experts are loaded: one ratio, or what was recorded. */
+const loadTraits = (cwd: string, { imbalance, loads }: Options, model: Model): Partial<Traits> => ({
+  ...(imbalance ? { imbalance: ratio("--imbalance", imbalance, 1, 1000) } : {}),
+  ...(loads ? { routing: readRouting(cwd, loads, model) } : {}),
+});
 
 /** Limits to the search that were typed. */
 function constraintsOf(options: Options): Partial<Constraints> {
@@ -249,8 +269,9 @@ const marginOf = ({ margin }: Options) =>
 export function planRequest(cwd: string, options: Options): PlanRequest {
   if (options.model === undefined) throw missing("--model");
   if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
+  const model = readModel(cwd, options.model);
   return {
-    model: readModel(cwd, options.model),
+    model,
     cluster: profiledCluster(cwd, options.cluster, options.profile),
     training: {
       sequence: number("--sequence", options.sequence),
@@ -264,7 +285,7 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
     traits: {
       ...PRECISIONS[options.precision].traits,
       ...(options.compute ? { compute: options.compute, expertCompute: options.compute } : {}),
-      ...(options.imbalance ? { imbalance: ratio("--imbalance", options.imbalance, 1, 1000) } : {}),
+      ...loadTraits(cwd, options, model),
     },
     ...marginOf(options),
     alternatives: number("--top", options.top),

@@ -9,14 +9,13 @@ import { BF16_MIXED, evenStages, type Layout, type Schedule, SINGLE, type Traini
 import {
   CATEGORIES,
   type Category,
-  loadQuantile,
   MEGATRON_2025,
   MEGATRON_2026,
   memoryOf,
-  memoryQuantiles,
   type MemoryReport,
   type RankClass,
   rankLoads,
+  routingLoads,
 } from "./index.ts";
 import { layoutProblem, modelFacts } from "../search/problems.ts";
 import { type Part, stageNeed } from "./parts.ts";
@@ -214,11 +213,39 @@ describe("reports", () => {
     const l = layoutOf({ dpShard: 8, ep: 8 });
     const histogram = Array.from({ length: 16 }, (_, i) => (i < 2 ? 8 : 1));
     expect(rankLoads(histogram, 8)[0]).toBeCloseTo((16 * 8) / 30);
-    const { p50, p99 } = memoryQuantiles(MODEL, l, trainingOf(l), { engine: "megatron" }, { histogram });
-    const even = megatron(l);
-    expect(of(p50).allocated).toBeLessThan(of(even).allocated);
-    expect(of(p99).allocated).toBeGreaterThan(of(even).allocated);
-    expect(loadQuantile({ variation: 0.5 }, 8, 4, 0.99)).toBeCloseTo(1 + (2.326 * 0.5) / 2, 2);
+    const load = routingLoads([[histogram]]).find(({ ep }) => ep === 8);
+    expect(load?.slowest).toBeCloseTo((16 * 8) / 30);
+    const at = (load: number) =>
+      of(memoryOf(MODEL, l, trainingOf(l), { engine: "megatron", load })).allocated;
+    const even = of(megatron(l)).allocated;
+    expect(at(load?.p50 as number)).toBeLessThan(even);
+    expect(at(load?.p99 as number)).toBeGreaterThan(even);
+  });
+
+  test("routing of any shape: shares average one, quantiles are ordered, layers that differ even a rank out", () => {
+    const row = fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 12, maxLength: 12 });
+    const steps = fc.array(fc.array(row, { minLength: 2, maxLength: 2 }), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(steps, (routing) => {
+        const loads = routingLoads(routing);
+        expect(loads.map(({ ep }) => ep)).toEqual([2, 3, 4, 6, 12]);
+        for (const { ep, slowest, p50, p99 } of loads) {
+          expect(p50).toBeLessThanOrEqual(p99);
+          // A rank is at most as loaded over all its layers as the slowest are layer by layer, in the worst step.
+          const worst = Math.max(
+            ...routing.map((layers) => layers.reduce((sum, r) => sum + Math.max(...rankLoads(r, ep)), 0) / 2),
+          );
+          expect(p99).toBeLessThanOrEqual(worst + 1e-9);
+          expect(slowest).toBeGreaterThanOrEqual(1 - 1e-9);
+          expect(slowest).toBeLessThanOrEqual(ep + 1e-9);
+        }
+      }),
+    );
+    const [first, second] = [
+      [1, 0],
+      [0, 1],
+    ] as const;
+    expect(routingLoads([[first, second]])).toEqual([{ ep: 2, slowest: 2, p50: 1, p99: 1 }]);
   });
 
   test("ranks of 1,024 devices are evaluated in milliseconds", () => {

@@ -7,7 +7,7 @@ import { hopWires, type StageHome, stageHomes } from "./devices.ts";
 import type { LayerContext, LayerCost } from "./context.ts";
 import { embeddingCost, headCost, layerCost } from "./layer.ts";
 import { addTerms, EXPERT, FIRST_COMM, noTerms, type Terms, total } from "./terms.ts";
-import type { Traits } from "./traits.ts";
+import { expertLoad, type Traits } from "./traits.ts";
 
 const BYTES = { float32: 4, bfloat16: 2, fp8: 1 } as const;
 
@@ -57,7 +57,7 @@ export class StageModel {
       activationBytes: BYTES[precision.activations],
       dispatchBytes: BYTES[precision.dispatch],
       gradientBytes: BYTES[precision.gradients],
-      imbalance: layout.ep > 1 ? traits.imbalance : 1,
+      imbalance: expertLoad(traits, layout.ep).slowest,
       deduplicate: traits.deduplicate,
       consecutive: traits.consecutive,
       tensorOverlap: traits.overlapTensor,

@@ -1,5 +1,6 @@
 import type { MathFormat } from "../../cluster/index.ts";
 import type { Training } from "../layout.ts";
+import type { RoutingLoad } from "../memory/imbalance.ts";
 
 /** What an engine overlaps and how it computes: the part of time that neither model, cluster nor layout decides. */
 export type Traits = {
@@ -20,6 +21,8 @@ export type Traits = {
   readonly overlapSlowdown: number;
   /** Tokens on the most loaded expert rank over the mean. */
   readonly imbalance: number;
+  /** The same by degree of expert parallelism, from recorded loads; stands before `imbalance`. */
+  readonly routing?: readonly RoutingLoad[];
   /** The dispatcher sends a token once to each rank, and to each block of a link, that wants it. */
   readonly deduplicate: boolean;
   /** Tokens pick experts that stand side by side (a benchmark's balanced gate), so that they visit few ranks. */
@@ -81,6 +84,12 @@ export function traitsFor(training: Training, base: Traits = MEGATRON_TRAITS): T
         ? format(training.precision.experts ?? training.precision.weights)
         : base.expertCompute,
   };
+}
+
+/** How unevenly a layout's expert ranks are loaded. With one of them there is nobody to be more loaded than. */
+export function expertLoad(traits: Pick<Traits, "imbalance" | "routing">, ep: number): RoutingLoad {
+  const even = ep > 1 ? traits.imbalance : 1;
+  return traits.routing?.find((load) => load.ep === ep) ?? { ep, slowest: even, p50: even, p99: even };
 }
 
 /** Traits of an engine under a recipe, and what a request sets itself. */

@@ -1,8 +1,9 @@
 /**
  * How fast the planner page answers a hand on a slider, in a real browser.
  *   node bench/layout/page.ts [drags]
- * DeepSeek-V4-Pro on 512 dies. Every input event of a slider is timed from its time stamp to the first frame after which the new numbers
- * stand on the screen (two animation frames: one that draws, one that comes after it). Goal: 100 ms.
+ * DeepSeek-V4-Pro on 512 dies. Every input event of a slider is timed from its time stamp to the first frame after which its answer, or
+ * that to a later event, stands on the screen (two animation frames: one that draws, one that comes after it). An answer is a plan or the
+ * card that says why there is none. Goal: 100 ms.
  */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -42,11 +43,13 @@ const browser = await chromium.launch({
   ],
 });
 
-/** In the page: notes for every input event how long it took until a frame showed an answer to it or to a later one. */
+/**
+ * In the page: notes for every input event how long it took until a frame showed the answer to it or to a later one: a plan, or the
+ * card that says why there is none. An answer that is said to stand there but cannot be seen is noted as hidden.
+ */
 function watch() {
-  const store = window as unknown as { latencies: number[]; planner: number[] };
-  store.latencies = [];
-  store.planner = [];
+  const store = window as unknown as Store;
+  Object.assign(store, { latencies: [], planner: [], refused: 0, hidden: 0 });
   const open: { id: number; from: number }[] = [];
   addEventListener(
     "input",
@@ -55,20 +58,39 @@ function watch() {
       open.push({ id: Number(document.body.dataset["asked"]), from: event.timeStamp }),
     false,
   );
+  const results = document.querySelector<HTMLElement>(".results") as HTMLElement;
+  const inView = (element: Element | null) => {
+    const box = element?.getBoundingClientRect();
+    return box !== undefined && box.height > 0 && box.bottom > 0 && box.top < innerHeight;
+  };
   new MutationObserver(() => {
-    const grid = document.querySelector<HTMLElement>(".grid");
-    const shown = Number(grid?.dataset["id"] ?? 0);
-    if (grid?.dataset["full"] === "false") store.planner.push(Number(grid.dataset["ms"]));
+    const shown = Number(results.dataset["answer"]);
+    const grid = results.querySelector<HTMLElement>(".grid");
+    const problem = results.querySelector(".card.problem");
+    const plan = problem === null;
+    if (plan && grid?.dataset["full"] === "false") store.planner.push(Number(grid.dataset["ms"]));
     const answered = open.filter(({ id }) => id <= shown);
     if (answered.length === 0) return;
     open.splice(0, open.length, ...open.filter(({ id }) => id > shown));
+    if (!plan) store.refused += answered.length;
+    const stands = plan ? Number(grid?.dataset["id"]) === shown && inView(grid) : inView(problem);
+    if (!stands) store.hidden++;
     requestAnimationFrame(() =>
       requestAnimationFrame((now) => {
         for (const { from } of answered) store.latencies.push(now - from);
       }),
     );
-  }).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-id"] });
+  }).observe(results, { attributes: true, attributeFilter: ["data-answer"] });
 }
+
+type Store = { latencies: number[]; planner: number[]; refused: number; hidden: number };
+/** What the page noted since the last call. */
+const noted = () => {
+  const store = window as unknown as Store;
+  const { latencies, planner, refused, hidden } = store;
+  Object.assign(store, { latencies: [], planner: [], refused: 0, hidden: 0 });
+  return { latencies, planner, refused, hidden };
+};
 
 const quantile = (sorted: readonly number[], q: number) =>
   sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] as number;
@@ -102,12 +124,13 @@ for (const control of ["network", "memory", "imbalance", "devices", "batch"]) {
   }
   await tab.mouse.up();
   await tab.waitForTimeout(3000);
-  const taken = await tab.evaluate(() => (window as unknown as { latencies: number[] }).latencies.splice(0));
-  planner.push(...(await tab.evaluate(() => (window as unknown as { planner: number[] }).planner.splice(0))));
+  const { latencies: taken, planner: took, refused, hidden } = await tab.evaluate(noted);
+  if (hidden > 0) throw new Error(`${control}: ${hidden} answers could not be seen`);
+  planner.push(...took);
   all.push(...taken);
   taken.sort((a, b) => a - b);
   console.log(
-    `${control.padEnd(10)} ${taken.length} inputs: median ${quantile(taken, 0.5).toFixed(0)} ms, p95 ${quantile(taken, 0.95).toFixed(0)} ms`,
+    `${control.padEnd(10)} ${taken.length} inputs: median ${quantile(taken, 0.5).toFixed(0)} ms, p95 ${quantile(taken, 0.95).toFixed(0)} ms${refused > 0 ? `; ${refused} of them answered that nothing fits` : ""}`,
   );
 }
 all.sort((a, b) => a - b);

@@ -124,7 +124,8 @@ export function App({ lang, theme }: Props) {
       </header>
       <main>
         <ControlPanel controls={controls.value} set={set} lang={l} />
-        <div class="results">
+        {/* The question that what stands here answers, a plan or why there is none: whoever times the page reads it. */}
+        <div class="results" data-answer={shown.current}>
           {failure.value ? <Problem failure={failure.value} lang={l} /> : null}
           {p ? (
             <Result

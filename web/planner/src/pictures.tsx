@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { formatBytes, formatSeconds, type Lang, say } from "../../../src/base/index.ts";
 import {
   CATEGORIES,
@@ -295,7 +295,8 @@ export function Timeline({
   const left = 40;
   const last = bars.reduce((most, bar) => Math.max(most, bar[2]), 0);
   const wide = width - left;
-  useEffect(() => {
+  // In the frame that shows the new numbers, not in one after it.
+  useLayoutEffect(() => {
     const target = canvas.current;
     const ctx = target?.getContext("2d");
     if (!target || !ctx) return;

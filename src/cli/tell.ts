@@ -89,6 +89,8 @@ export function eventText(context: Context, event: JournalEvent, terse: boolean)
           : context.say(event.line);
     case "memoryForecast":
       return event.action === "none" ? null : `! ${context.say(event.line)}`;
+    case "balanceLost":
+      return `! ${verdictText(context, event.verdict)}`;
     case "stopAsked":
       return event.now
         ? tell("stopping now", "立即停止")

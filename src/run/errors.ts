@@ -175,6 +175,17 @@ const entries = {
       zh: "釋放該裝置的記憶體，或減少需求：{lighter} 或更多進程；然後：tessera resume {run}",
     },
   },
+  RUN_BALANCING_LOST: {
+    exit: EXIT.failedRun,
+    message: {
+      en: "experts stay where they are: the thread that decides on moves is gone ({why})",
+      zh: "專家不再搬動：決定搬動的執行緒已不在（{why}）",
+    },
+    next: {
+      en: "training goes on without moves; tessera stop {run}, then tessera resume {run} starts the thread again",
+      zh: "訓練照常，只是不再搬動；要再啟動該執行緒：tessera stop {run}，再 tessera resume {run}",
+    },
+  },
   RUN_ENVIRONMENT: {
     exit: EXIT.environment,
     message: { en: "rank {rank} cannot work here: {how}", zh: "進程 {rank} 無法在此執行：{how}" },

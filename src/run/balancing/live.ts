@@ -2,7 +2,9 @@ import { LoadMonitor } from "../../experts/index.ts";
 import type { Journal } from "../journal/index.ts";
 import type { Signal } from "../supervise/index.ts";
 import type { BalanceMessage, KnownMessage, WorkerCommand } from "../wire/index.ts";
+import type { Decider, Lost } from "./decider.ts";
 import { Gather } from "./gather.ts";
+import type { Answer } from "./question.ts";
 import { startSteer, type Steer, steer } from "./steer.ts";
 import type { BalancePolicy, ExpertTopology, SteerInput, WholeStep } from "./types.ts";
 
@@ -10,6 +12,7 @@ export type BalancingOptions = {
   readonly policy: BalancePolicy;
   readonly topology: ExpertTopology;
   readonly steps: number;
+  readonly decider: Decider;
   readonly journal: Pick<Journal, "state" | "write">;
   /** Ranks' words on places and moves from before this controller's time (`placement`, `moved`, `ack`). */
   readonly told: readonly KnownMessage[];
@@ -24,6 +27,8 @@ export class Balancing {
   #monitor: LoadMonitor | undefined;
   #placement: WholeStep["placement"] | undefined;
   #state: Steer;
+  /** What has been answered and not taken up: whoever calls `see` is the one who can bear it when the journal cannot be written. */
+  readonly #answers: (Answer | Lost)[] = [];
 
   constructor(options: BalancingOptions) {
     this.#options = options;
@@ -36,6 +41,17 @@ export class Balancing {
 
   /** A signal, in the order in which the supervisor passes them on. Throws only when the journal cannot be written. */
   see(signal: Signal, send: (command: WorkerCommand) => void): void {
+    this.#takeAnswers(signal.t, send);
+    this.#signal(signal, send);
+    this.#takeAnswers(signal.t, send);
+  }
+
+  /** Decides nothing any more. */
+  close(): void {
+    this.#options.decider.close();
+  }
+
+  #signal(signal: Signal, send: (command: WorkerCommand) => void): void {
     switch (signal.kind) {
       case "attempt":
         if (signal.attempt !== this.#state.attempt) this.#forget();
@@ -51,6 +67,14 @@ export class Balancing {
       default:
         break;
     }
+  }
+
+  #takeAnswers(t: number, send: (command: WorkerCommand) => void): void {
+    for (let next = this.#answers.shift(); next; next = this.#answers.shift())
+      this.#take(
+        "lost" in next ? { kind: "lost", why: next.lost } : { kind: "answer", answer: next, t },
+        send,
+      );
   }
 
   #forget(): void {
@@ -81,7 +105,8 @@ export class Balancing {
     this.#state = state;
     for (const act of acts) {
       if (act.do === "journal") this.#options.journal.write(act.event);
-      else send(act.command);
+      else if (act.do === "command") send(act.command);
+      else this.#options.decider.ask(act.question, (answer) => this.#answers.push(answer));
     }
   }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { POLICY, World } from "./testing/world.ts";
+import { DecisionThread } from "./decider.ts";
+import { Late, POLICY, World } from "./testing/world.ts";
 
 /** The first rank holds the experts that everyone wants. */
 const SKEWED = [
@@ -102,19 +103,22 @@ const chaos = fc.oneof(
   { weight: 2, arbitrary: fc.constant("restart" as const) },
   { weight: 1, arbitrary: fc.constant("loseCommands" as const) },
   { weight: 3, arbitrary: fc.constant("startController" as const) },
+  { weight: 4, arbitrary: fc.constant("answer" as const) },
   { weight: 2, arbitrary: fc.integer({ min: 0, max: 3 }) },
 );
 
 test("whatever dies: written before told, told at most once, ended exactly once, and true", () => {
   fc.assert(
     fc.property(fc.array(chaos, { minLength: 50, maxLength: 600 }), fc.nat(), (happenings, seed) => {
-      const world = new World(SKEWED, seed);
+      const late = new Late();
+      const world = new World(SKEWED, seed, POLICY, 0, late);
       world.startController();
       for (const one of happenings) {
         if (typeof one === "number") world.killController(one);
+        else if (one === "answer") late.answer();
         else world[one]();
       }
-      world.settle(40);
+      world.settle(40, () => late.answer());
       expect(world.faults).toEqual([]);
       expect(new Set(world.sent).size).toBe(world.sent.length);
       const ids = events(world, "balance").flatMap((event) => (event.action === "act" ? [event.id] : []));
@@ -132,6 +136,81 @@ test("whatever dies: written before told, told at most once, ended exactly once,
     }),
     { numRuns: 200 },
   );
+});
+
+test("an answer that comes late is taken up when it comes, if it is still about what is", () => {
+  const late = new Late();
+  const world = new World(SKEWED, 1, POLICY, 0, late);
+  world.settle(10);
+  expect(world.journal).toEqual([]);
+  late.answer();
+  world.tick();
+  expect(events(world, "balance")).toMatchObject([{ action: "act", step: 10 }]);
+  expect(world.sent).toEqual(["balance-1"]);
+
+  const other = new World(SKEWED, 1, POLICY, 0, late);
+  other.settle(10);
+  other.restart();
+  late.answer();
+  other.tick();
+  expect(other.journal).toEqual([]);
+
+  // Steps of 2 to 3 seconds: by then telemetry is long past.
+  const long = new World(SKEWED, 1, POLICY, 0, late);
+  long.settle(20);
+  late.answer();
+  long.tick();
+  expect(long.journal).toEqual([]);
+  long.settle(8, () => late.answer());
+  expect(events(long, "balance")).toMatchObject([{ action: "act", step: 24 }]);
+});
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 2));
+
+/** As `settle`, with time for a thread to answer after every step. */
+async function settleWith(world: World, thread: { waiting: number }, steps: number): Promise<void> {
+  for (let i = 0; i < steps; i++) {
+    world.settle(1);
+    while (thread.waiting > 0) await turn();
+    world.tick();
+  }
+}
+
+/** A real thread that tells when it has answered. */
+class Watched extends DecisionThread {
+  waiting = 0;
+  override ask: DecisionThread["ask"] = (question, answered) => {
+    this.waiting++;
+    super.ask(question, (found) => {
+      this.waiting--;
+      answered(found);
+    });
+  };
+}
+
+test("a thread decides what is decided in place", { timeout: 60_000 }, async () => {
+  const place = new World(SKEWED, 3, { ...POLICY, memoryBytes: 10_000_000 }, 9_950_000);
+  for (let i = 0; i < 60; i++) place.settle(1);
+  const thread = new Watched();
+  const world = new World(SKEWED, 3, { ...POLICY, memoryBytes: 10_000_000 }, 9_950_000, thread);
+  await settleWith(world, thread, 60);
+  thread.close();
+  expect(events(world, "balance").length).toBeGreaterThan(0);
+  expect(world.journal).toEqual(place.journal);
+});
+
+test("a thread that dies is told of once, and training goes on where experts stand", {
+  timeout: 60_000,
+}, async () => {
+  const thread = new Watched(new URL("data:text/javascript,setTimeout(()=>{throw new Error('broken')},1)"));
+  const world = new World(SKEWED, 1, POLICY, 0, thread);
+  await settleWith(world, thread, 40);
+  expect(events(world, "balanceLost")).toMatchObject([
+    { step: 8, verdict: { code: "RUN_BALANCING_LOST", params: { why: "broken" } } },
+  ]);
+  expect(world.journal).toHaveLength(1);
+  expect(world.sent).toEqual([]);
+  expect(world.notes.at(-1)).toMatchObject({ step: 40, line: { zh: expect.stringContaining("（broken）") } });
 });
 
 test("the same signals give the same journal", () => {

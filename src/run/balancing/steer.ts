@@ -1,15 +1,10 @@
-import type { Text } from "../../base/index.ts";
-import { type Decision, decide, layerLoads, layerSlots, maxOverMean } from "../../experts/index.ts";
-import type {
-  BalanceCost,
-  BalanceForecast,
-  BalanceLayer,
-  BalanceSide,
-  NewEvent,
-  RunState,
-} from "../journal/index.ts";
+import { say, type Text } from "../../base/index.ts";
+import { layerLoads, layerSlots, maxOverMean } from "../../experts/index.ts";
+import { fail } from "../errors.ts";
+import type { BalanceSide, NewEvent, RunState } from "../journal/index.ts";
 import { type Costs, costOf, median, NO_COSTS, observeMove, observeStep } from "./costs.ts";
-import { guard, type GuardState, NO_GUARD } from "./memory.ts";
+import { type GuardState, NO_GUARD } from "./memory.ts";
+import type { Answer, Proposal } from "./question.ts";
 import type { BalancePolicy, ExpertTopology, SteerAct, SteerInput, WholeStep } from "./types.ts";
 
 /** A move that was journaled and told, and has not ended. */
@@ -48,6 +43,11 @@ export type Steer = {
   readonly lastId: number;
   readonly lastKey: string;
   readonly guard: GuardState;
+  /** Questions so far, and the one that waits for its answer with the step that it is about. */
+  readonly questions: number;
+  readonly asked: { readonly number: number; readonly at: WholeStep } | null;
+  /** Nobody answers any more. */
+  readonly lost: boolean;
   /** What was last decided, for whoever looks. */
   readonly line: Text | null;
   /** Max/mean that the last obeyed plan promised, by layer. */
@@ -86,6 +86,9 @@ export function startSteer(
     lastId: run.balance.lastId,
     lastKey: "",
     guard: NO_GUARD,
+    questions: 0,
+    asked: null,
+    lost: false,
     line: null,
     planned:
       last && mine && last.moved?.ok
@@ -124,6 +127,12 @@ export function steer(before: Steer, input: SteerInput): { state: Steer; acts: S
     case "step":
       state = step(state, acts, input.step);
       break;
+    case "answer":
+      state = answered(state, acts, input.answer, input.t);
+      break;
+    case "lost":
+      state = lost(state, acts, input.why);
+      break;
     default:
       input satisfies never;
   }
@@ -137,7 +146,7 @@ function lose(state: Steer, acts: SteerAct[]): Steer {
   const { open } = state;
   if (open)
     acts.push(ended(state, open.id, open.since, { ok: false, why: "attempt ended", seconds: 0, bytes: 0 }));
-  return { ...state, history: [], open: null, watching: null, planned: {}, lastKey: "" };
+  return { ...state, history: [], open: null, asked: null, watching: null, planned: {}, lastKey: "" };
 }
 
 function ended(
@@ -191,18 +200,24 @@ function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
   state = giveUp(settle(state, acts, now.step), acts, now);
   state = watch(state, acts, now);
   if (policy.mode === "off" || now.step % policy.every !== 0 || now.step >= state.steps) return state;
-  if (state.history.length < LEAST_HISTORY || state.open) return state;
+  if (state.history.length < LEAST_HISTORY || state.open || state.asked || state.lost) return state;
   // What is long past does not say where experts should stand now.
   if (now.heardAt > now.t + patience(now)) return state;
-  const guarded = guard(state.guard, state.history, topology, policy, () => plan(state, true));
-  if (guarded.event) {
-    acts.push({ do: "journal", event: { ...guarded.event, attempt: state.attempt, step: now.step } });
-  }
-  state = { ...state, guard: guarded.state };
-  if (state.watching && !guarded.plan) return state;
-  const decision = guarded.plan ?? plan(state, false);
-  if (!decision) return { ...state, line: UNMEASURED };
-  return tell(state, acts, now, decision, guarded.plan ? "memory" : "time");
+  const number = state.questions + 1;
+  const { history, guard, watching } = state;
+  const cost = costOf(state.costs, topology) ?? null;
+  const question = {
+    number,
+    policy,
+    topology,
+    steps: state.steps,
+    history,
+    cost,
+    guard,
+    watching: watching !== null,
+  };
+  acts.push({ do: "ask", question });
+  return { ...state, questions: number, asked: { number, at: now } };
 }
 
 /** Collects steps after a move and says what it brought. The first step after it pays for rebuilt tables: it belongs to the move. */
@@ -253,88 +268,51 @@ export function slowest({ loads, placement }: WholeStep): number {
   return all > 0 ? sum / all : 1;
 }
 
-type Plan = { readonly decision: Decision; readonly cost: BalanceCost };
-
-/** What `decide` says of the present; nothing before costs are known. `any`: every better balance is worth its price. */
-function plan(state: Steer, any: boolean): Plan | undefined {
-  const { topology, policy, history } = state;
-  const now = history.at(-1) as WholeStep;
-  const cost = costOf(state.costs, topology);
-  if (!cost) return undefined;
-  const loads = history.map(({ loads: all }) => ({
-    ...all,
-    values: all.values.map((n) => n / topology.groups),
-  }));
-  const model = {
-    secondsPerToken: cost.secondsPerRow,
-    bytesPerExpert: cost.bytesPerExpert,
-    nodeBytesPerSecond: cost.bytesPerSecond,
-    networkBytesPerSecond: cost.bytesPerSecond,
-    fixedSeconds: cost.fixedSeconds,
-    stageOf: now.stageOf,
-  };
-  const decision = decide(loads, now.placement, model, {
-    mode: policy.mode === "on" ? "act" : "advise",
-    horizonSteps: any ? Number.MAX_SAFE_INTEGER : Math.max(1, state.steps - now.step),
-    safety: any ? 0 : policy.safety,
-    microBatches: topology.microBatches,
-  });
-  return decision.ok ? { decision: decision.value, cost } : undefined;
+/** Takes up what was asked for. An answer to what is no longer so has no effect: the next question is about what is. */
+function answered(before: Steer, acts: SteerAct[], said: Answer, t: number): Steer {
+  const { asked } = before;
+  if (!asked || said.number !== asked.number) return before;
+  let state: Steer = { ...before, asked: null };
+  const now = state.history.at(-1) as WholeStep;
+  const { attempt } = state;
+  if (t > asked.at.heardAt + patience(asked.at) || now.placement !== asked.at.placement) return state;
+  if (now.step >= state.steps) return state;
+  if (said.memory) acts.push({ do: "journal", event: { ...said.memory, attempt, step: now.step } });
+  state = { ...state, guard: said.guard };
+  if (!said.proposal) return state;
+  return said.proposal === "unmeasured"
+    ? { ...state, line: UNMEASURED }
+    : tell(state, acts, now, said.proposal, t);
 }
 
-function tell(
-  state: Steer,
-  acts: SteerAct[],
-  now: WholeStep,
-  { decision, cost }: Plan,
-  why: "time" | "memory",
-): Steer {
-  const { action, line, command } = decision;
-  const moving = decision.layers.filter((layer) => layer.act && action !== "stay");
-  const key = `${action} ${moving.map((layer) => layer.layer).join()}`;
+function tell(state: Steer, acts: SteerAct[], now: WholeStep, proposal: Proposal, toldAt: number): Steer {
+  const { command, ...said } = proposal;
+  const { action, line, layers } = said;
+  const key = `${action} ${layers.map((layer) => layer.layer).join()}`;
   const seen = { ...state, line, lastKey: key };
   // What was said last time need not be said again; a move always is.
   if (action !== "act" && key === state.lastKey) return seen;
   const id = state.lastId + 1;
-  const layers = moving.map(
-    (layer): BalanceLayer => ({
-      layer: layer.layer,
-      before: layer.before,
-      after: layer.after,
-      bound: layer.bound.ratio,
-      from: slotsOf(now.placement, layer.layer),
-      to: slotsOf(decision.placement, layer.layer),
-    }),
-  );
   const { attempt } = state;
-  const forecast = forecastOf(decision);
-  acts.push({
-    do: "journal",
-    event: { kind: "balance", id, attempt, step: now.step, action, why, line, forecast, cost, layers },
-  });
+  acts.push({ do: "journal", event: { kind: "balance", id, attempt, step: now.step, ...said } });
   if (action !== "act" || !command) return { ...seen, lastId: id };
   acts.push({ do: "command", command: { kind: "command", id: commandId(id), ...command } });
   const before = state.history.filter((one) => one.placement === now.placement).slice(-state.policy.every);
   return {
     ...seen,
     lastId: id,
-    open: { id, since: now.step, toldAt: now.heardAt, ack: null, bytes: [], seconds: 0, before },
-    planned: { ...state.planned, ...Object.fromEntries(moving.map((one) => [one.layer, one.after])) },
+    open: { id, since: now.step, toldAt, ack: null, bytes: [], seconds: 0, before },
+    planned: { ...state.planned, ...Object.fromEntries(layers.map((one) => [one.layer, one.after])) },
   };
 }
 
-const slotsOf = (placement: WholeStep["placement"], layer: number): number[] =>
-  Array.from(layerSlots(placement, placement.ids.indexOf(layer)));
-
-function forecastOf({ action, forecast }: Decision): BalanceForecast {
-  if (action === "stay")
-    return { savedSecondsPerStep: 0, moveSeconds: 0, paybackSteps: null, bytes: 0, experts: 0 };
-  const { savedSecondsPerStep, moveSeconds, paybackSteps, traffic } = forecast;
-  return {
-    savedSecondsPerStep,
-    moveSeconds,
-    paybackSteps: Number.isFinite(paybackSteps) ? paybackSteps : null,
-    bytes: traffic.nodeBytes + traffic.networkBytes,
-    experts: traffic.transfers,
-  };
+/** Whoever answers is gone: what is under way goes on, nothing more is decided. */
+function lost(state: Steer, acts: SteerAct[], why: string): Steer {
+  if (state.lost) return state;
+  const { attempt } = state;
+  const step = state.history.at(-1)?.step ?? 0;
+  const { code, params, entry } = fail("RUN_BALANCING_LOST", { why });
+  acts.push({ do: "journal", event: { kind: "balanceLost", attempt, step, verdict: { code, params } } });
+  const line = { en: say(entry.message, "en", params), zh: say(entry.message, "zh", params) };
+  return { ...state, asked: null, lost: true, line };
 }

@@ -2,6 +2,7 @@ import type { Loads, Placement } from "../../experts/index.ts";
 import type { NewEvent } from "../journal/index.ts";
 import type { Recipe } from "../recipe/index.ts";
 import type { WorkerCommand } from "../wire/index.ts";
+import type { Answer, Question } from "./question.ts";
 
 export type BalancePolicy = Recipe["balance"];
 
@@ -68,8 +69,12 @@ export type SteerInput =
       readonly step: number;
       readonly ok: boolean;
       readonly why: string | null;
-    };
+    }
+  /** `t`: when the answer was taken up, by the controller's clock. */
+  | { readonly kind: "answer"; readonly answer: Answer; readonly t: number }
+  | { readonly kind: "lost"; readonly why: string };
 
 export type SteerAct =
+  | { readonly do: "ask"; readonly question: Question }
   | { readonly do: "journal"; readonly event: NewEvent }
   | { readonly do: "command"; readonly command: WorkerCommand };

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Model, parseModel } from "../../model/index.ts";
-import { Balancing, foresee, type Foreseen, topologyOf } from "../balancing/index.ts";
+import { Balancing, DecisionThread, foresee, type Foreseen, topologyOf } from "../balancing/index.ts";
 import type { Journal } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
@@ -44,6 +44,7 @@ export function openBalancing(
     policy,
     topology,
     steps: Number(spec["steps"]),
+    decider: new DecisionThread(),
     journal,
     told: readKinds(paths(folder).series, ["placement", "moved", "ack"]).flatMap(
       (message) => known(message) ?? [],

@@ -344,6 +344,7 @@ export class Training {
 
   #close(): void {
     clearInterval(this.#timer);
+    this.#options.balancing?.close();
     this.#options.hub.attach(undefined);
   }
 

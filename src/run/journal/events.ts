@@ -167,6 +167,13 @@ export type JournalEvent = { readonly t: number } & (
       readonly forecastBytes: number;
       readonly budgetBytes: number;
     }
+  /** Nothing is decided about the experts' places any more, until the next controller. Training goes on. */
+  | {
+      readonly kind: "balanceLost";
+      readonly attempt: number;
+      readonly step: number;
+      readonly verdict: Verdict;
+    }
   /** Where experts stand before the first step, by what is known of the data. */
   | {
       readonly kind: "placed";

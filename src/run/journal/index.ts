@@ -3,7 +3,6 @@ export type { BalanceState } from "./balance.ts";
 export {
   type Alarm,
   type BalanceCost,
-  type BalanceForecast,
   type BalanceLayer,
   type BalanceSide,
   type JournalEvent,

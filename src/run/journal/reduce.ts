@@ -94,6 +94,7 @@ export function reduce(before: RunState, event: JournalEvent): RunState {
       return { ...state, attempt: event.attempt, attemptAt: event.t, world: event.world };
     case "adopted":
     case "rankExited":
+    case "balanceLost":
       return state;
     case "alarm":
       return {

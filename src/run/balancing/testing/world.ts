@@ -2,6 +2,7 @@
 import { Random } from "../../../base/index.ts";
 import { EMPTY, type JournalEvent, type NewEvent, reduce, type RunState } from "../../journal/index.ts";
 import { encodeArray, type KnownMessage, type WorkerCommand } from "../../wire/index.ts";
+import { type Decider, IN_PLACE } from "../decider.ts";
 import { Balancing } from "../live.ts";
 import type { BalancePolicy, ExpertTopology } from "../types.ts";
 
@@ -41,6 +42,23 @@ const start = (): Placement =>
 
 class Killed extends Error {}
 
+/** Answers when `answer` is called, as a thread would: some time later. */
+export class Late implements Decider {
+  #asked: (() => void)[] = [];
+  ask: Decider["ask"] = (question, answered) => {
+    // What crosses to a thread and back is a copy.
+    this.#asked.push(() =>
+      IN_PLACE.ask(structuredClone(question), (found) => answered(structuredClone(found))),
+    );
+  };
+  answer(): void {
+    for (const one of this.#asked.splice(0)) one();
+  }
+  close(): void {
+    this.#asked = [];
+  }
+}
+
 export class World {
   readonly journal: JournalEvent[] = [];
   readonly sent: string[] = [];
@@ -65,8 +83,16 @@ export class World {
   readonly #random: Random;
   readonly #policy: BalancePolicy;
   readonly #peak: number;
+  readonly #decider: Decider;
 
-  constructor(shares: readonly (readonly number[])[], seed = 1, policy = POLICY, peak = 0) {
+  constructor(
+    shares: readonly (readonly number[])[],
+    seed = 1,
+    policy = POLICY,
+    peak = 0,
+    decider: Decider = IN_PLACE,
+  ) {
+    this.#decider = decider;
     this.shares = shares;
     this.#random = new Random(seed);
     this.#policy = policy;
@@ -88,6 +114,7 @@ export class World {
         policy: this.#policy,
         topology: TOPOLOGY,
         steps: STEPS,
+        decider: this.#decider,
         journal: { state: this.#run, write: (event) => this.#write(event) },
         told: this.#series.filter((one) => ["placement", "moved", "ack"].includes(one.kind)),
         note: (step, attempt, fields) => this.notes.push({ step, attempt, ...fields }),
@@ -171,12 +198,18 @@ export class World {
     this.#guarded(() => this.#see({ t: this.#clock, kind: "worker", message }));
   }
 
-  settle(steps: number): void {
+  /** What a controller hears when nothing else happens. */
+  tick(): void {
+    this.#guarded(() => this.#see({ t: this.#clock, kind: "tick" }));
+  }
+
+  settle(steps: number, between = (): void => undefined): void {
     this.#fuse = -1;
     this.startController();
     for (let i = 0; i < steps; i++) {
       this.train();
       while (this.#wire.length > 0) this.deliver();
+      between();
     }
   }
 

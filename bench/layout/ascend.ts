@@ -88,6 +88,9 @@ export const PRO_SPLIT = {
 /** As the stack ran: pipeline messages block, gradients overlap. */
 export const ASCEND_TRAITS: Traits = { ...MEGATRON_TRAITS, overlapPipeline: false, overlapSlowdown: 0.1 };
 
+/** T-Rex's launchers ask for no overlap of gradient reduction or weight gathering (`training/sft/train_sft_deepseek4_pro_4k.sh`). */
+export const PRO_TRAITS: Traits = { ...ASCEND_TRAITS, overlapData: false };
+
 /** Seconds of each kind of work in a step of one rank, recomputation included in its kinds. */
 export function kinds(
   terms: readonly StageTerms[],

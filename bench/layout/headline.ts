@@ -24,6 +24,7 @@ import {
   flashLayout,
   kinds,
   PRO_SPLIT,
+  PRO_TRAITS,
   proLayout,
   training,
   v4,
@@ -85,27 +86,36 @@ for (const swap of [0, 1]) {
 }
 
 /**
- * The recipe's step with every collective waiting `wait` seconds for its last member; what the profiled rank (7 layers) spends.
- * `wide`: how many times the residual's bytes go through the link between the dies of a card, which only tensor parallelism uses.
+ * The recipe's step with every meeting of ranks waiting `wait` seconds for its last member; what the profiled rank (7 layers) spends, by
+ * the names that its profile has. Before tokens are dispatched the ranks of the experts gather how many will come, so in a forward
+ * pass (and its repeat) the waiting is the gather's and not the all-to-all's behind it (Megatron-LM, `MoEAlltoAllTokenDispatcher`).
  */
-function recipeStep(wait: number, wide = 1, recipe = proLayout()) {
-  const own = dies(512);
-  const groups = own.groups.map((group) => ({
-    ...group,
-    links: group.links.map((link, level) =>
-      level === 0 ? { ...link, bandwidth: link.bandwidth / wide } : link,
-    ),
-  }));
-  const cluster = { ...own, groups, collectiveSeconds: wait };
-  const time = new TimeModel(pro, cluster, training(1024), ASCEND_TRAITS);
+function recipeStep(wait: number, recipe = proLayout()) {
+  const cluster = { ...dies(512), collectiveSeconds: wait };
+  const time = new TimeModel(pro, cluster, training(1024), PRO_TRAITS);
   const step = time.step(recipe, true);
-  const k = kinds(time.stages.stageTerms(recipe), [0, 8], 32);
+  const k = kinds(time.stages.stageTerms(recipe), PROFILED, step.microBatches);
   const run = simulate(time.order(recipe.schedule, recipe.pp, recipe.vpp, step.microBatches), step.costs);
   const compute = ["matrix", "grouped", "attention", "vector"].reduce((sum, name) => sum + (k[name] ?? 0), 0);
   const pipeline = (run.sending[0] as number) + (run.idle[0] as number);
-  const tail = step.seconds - run.seconds;
-  return { step, compute, expert: k["expert"] ?? 0, tensor: k["tensor"] ?? 0, pipeline, tail };
+  const layers = PROFILED.reduce((sum, stage) => sum + (recipe.stages[stage] as readonly number[]).length, 0);
+  const gathered = 2 * layers * step.microBatches * (wait - base);
+  const expert = (k["expert"] ?? 0) - gathered;
+  const tensor = (k["tensor"] ?? 0) + gathered;
+  const { data, optimizer, swap } = step.breakdown;
+  const kernels = compute + expert + tensor + data + pipeline;
+  return {
+    step,
+    compute,
+    expert,
+    gathered,
+    tensorAndData: tensor + data,
+    pipeline,
+    kernels,
+    end: optimizer + swap,
+  };
 }
+const PROFILED = [0, 8];
 const base = dies(512).collectiveSeconds;
 const clean = recipeStep(base);
 let [short, long] = [base, 0.02];
@@ -119,36 +129,41 @@ console.log(
   `\nThe recipe's step on 512 dies (${layoutName(recipe, 1)}), as a profiler of the rank with 7 layers counts it: exchange lasts until its last member comes`,
 );
 console.log(
-  `                     bytes and hops   + ${(1000 * short).toFixed(2)} ms of waiting a collective   published`,
+  `                     bytes and hops   + ${(1000 * short).toFixed(2)} ms of waiting a meeting   published`,
 );
-const line = (name: string, of: (r: typeof clean) => number, published: number, note = "") =>
+const line = (name: string, of: (r: typeof clean) => number, published?: number, note = "") =>
   console.log(
-    `  ${name.padEnd(16)} ${seconds(of(clean))} s         ${seconds(of(waiting))} s                          ${seconds(published)} s  ${note}`,
+    `  ${name.padEnd(16)} ${seconds(of(clean))} s         ${seconds(of(waiting))} s                       ${published === undefined ? "       -" : `${seconds(published)} s`}  ${note}`,
   );
 line("compute", (r) => r.compute, PRO_SPLIT.compute, "not fitted");
-line("expert", (r) => r.expert, PRO_SPLIT.expert, "gives the waiting");
-line("tensor and data", (r) => r.tensor + r.tail, PRO_SPLIT.tensorAndData, "end of step included");
-line("send and receive", (r) => r.pipeline, PRO_SPLIT.pipeline, "bubble and uneven stages included");
+line("all-to-all", (r) => r.expert, PRO_SPLIT.expert, "gives the waiting");
+line("tensor and data", (r) => r.tensorAndData, PRO_SPLIT.tensorAndData, "not fitted");
 line(
-  "step",
-  (r) => r.step.seconds,
-  PRO_SPLIT.step,
-  "sum of kernel times; the ladder goes on 35.3, 33.8, 26.6",
+  "send and receive",
+  (r) => r.pipeline,
+  PRO_SPLIT.pipeline,
+  "not fitted; bubble and uneven stages included",
 );
+line("sum of kernels", (r) => r.kernels, PRO_SPLIT.step, "the ladder goes on 35.3, 33.8, 26.6");
+line("optimizer, swap", (r) => r.end, undefined, "copies to and from the host are no kernels of the table");
+line("step", (r) => r.step.seconds);
 const tokens = 1024 * 4096;
 const perToken = waiting.step.mfu.flopsPerToken;
+const stepAt = (flops: number) => ((flops * tokens) / (0.1167 * 353.9e12 * 512)).toFixed(1);
 console.log(
-  `  11.67 % of the peak at ${(perToken / 1e9).toFixed(0)} GFLOP a token is a step of ${((perToken * tokens) / (0.1167 * 353.9e12 * 512)).toFixed(1)} s, at the 400 GFLOP that 27 s and 34.9 % imply ${((400e9 * tokens) / (0.1167 * 353.9e12 * 512)).toFixed(1)} s: the published total is uncertain by that much, and sums kernels that may overlap.`,
+  `  Model MFU ${percent(waiting.step.mfu.model, 1).slice(1)}. 11.67 % of the peak is a step of ${stepAt(perToken)} s at ${(perToken / 1e9).toFixed(0)} GFLOP a token, ${stepAt(376e9)} s at the 376 of the framework's own formula (64 slots, dense pairs), ${stepAt(400e9)} s at the 400 that 27 s and 34.9 % imply.`,
 );
-const streams = recipeStep(short, pro.streams);
-const reduced = recipeStep(short, 1, { ...recipe, sequenceParallel: false });
-const two = (x: number) => x.toFixed(1);
 console.log(
-  `  Recomputation repeats the tensor-parallel collectives; they are counted. Tried for what is left: all ${pro.streams} residual streams gathered instead of their mix, tensor ${two(waiting.tensor)} to ${two(streams.tensor)} s; all-reduce instead of gather and scatter, ${two(reduced.tensor)} s. Gradients and weights over data ranks: ${two(waiting.step.breakdown.data)} s stay open.`,
+  `  Tensor and data: ${(clean.tensorAndData + waiting.gathered).toFixed(1)} s if the two dies of a card never wait for each other, ${waiting.tensorAndData.toFixed(1)} s if they wait as long as the 64 members of an expert group. Gradients and weights over data ranks, which nothing hides: ${waiting.step.breakdown.data.toFixed(2)} s of it.`,
 );
-const explained = waiting.expert + waiting.tensor + waiting.tail + waiting.pipeline;
+const halved = recipeStep(short, { ...proLayout(), ep: 32, etp: 2 });
+const reduced = recipeStep(short, { ...proLayout(), sequenceParallel: false });
 console.log(
-  `  Explained: ${explained.toFixed(1)} of ${(PRO_SPLIT.expert + PRO_SPLIT.tensorAndData + PRO_SPLIT.pipeline).toFixed(1)} s of exchange, ${waiting.step.seconds.toFixed(1)} of ${PRO_SPLIT.step} s of step.`,
+  `  Other layouts the profiled start may have had: experts cut by tensor parallelism too (EP32 ETP2), tensor, data and all-to-all together ${(halved.tensorAndData + halved.expert).toFixed(1)} s instead of ${(waiting.tensorAndData + waiting.expert).toFixed(1)}; all-reduce instead of gather and scatter, tensor and data ${reduced.tensorAndData.toFixed(1)} s.`,
+);
+const explained = waiting.expert + waiting.tensorAndData + waiting.pipeline;
+console.log(
+  `  Explained: ${explained.toFixed(1)} of ${(PRO_SPLIT.expert + PRO_SPLIT.tensorAndData + PRO_SPLIT.pipeline).toFixed(1)} s of exchange, ${waiting.kernels.toFixed(1)} of ${PRO_SPLIT.step} s of kernels.`,
 );
 
 const request = (
@@ -196,7 +211,7 @@ for (const [count, batch] of [
 ] as const) {
   for (const [what, wait] of [
     ["collectives cost bytes and hops", base],
-    [`every collective waits ${(1000 * short).toFixed(2)} ms, as in the profile`, short],
+    [`every meeting waits ${(1000 * short).toFixed(2)} ms, as in the profile`, short],
   ] as const) {
     compareWithRecipe(count, batch, what, wait);
   }

@@ -6,6 +6,7 @@ import { importModel } from "../../model/index.ts";
 import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training } from "../layout.ts";
 import { attentionFlops } from "./attention.ts";
 import { MEGATRON_TRAITS, TimeModel, type Traits } from "./index.ts";
+import { latentExchanges } from "./latents.ts";
 import { visitedBlocks } from "./visits.ts";
 
 const training: Training = {
@@ -131,4 +132,36 @@ describe("what a model's details cost", () => {
     const expected = (2 * 16 * one * two.branches) / (memoryBandwidth * efficiency.memory);
     expect(four.seconds - two.seconds).toBeCloseTo(expected, 9);
   });
+});
+
+test("compressed attention gives back by scattering what it gathered, and gathers what it scattered", () => {
+  const spec = {
+    kind: "compressed",
+    heads: 128,
+    headDim: 512,
+    ropeDim: 64,
+    queryRank: 1536,
+    outputGroups: 16,
+    outputRank: 1024,
+    window: 128,
+    ratio: 4,
+    indexer: { heads: 64, headDim: 128, topK: 1024, ratio: 4, owned: true },
+  } as const;
+  const widths = (
+    of: "forward" | "backward",
+    kind: string,
+    one = spec as Parameters<typeof latentExchanges>[0],
+  ) =>
+    latentExchanges(one, 7168)
+      [of].filter((each) => each.kind === kind)
+      .map(({ width }) => width)
+      .sort((a, b) => a - b);
+  expect(widths("forward", "allGather")).toEqual([128, 512, 1536, 64 * 129 + 32]);
+  expect(widths("backward", "reduceScatter")).toEqual(widths("forward", "allGather"));
+  // Beside the mirrored output: all heads' queries for the indexer's objective, and the input of the queries' weights once more.
+  expect(widths("backward", "allGather")).toEqual([1536, 7168, 128 * 512]);
+  expect(widths("forward", "reduceScatter")).toEqual([7168]);
+  const window = { ...spec, ratio: 0, indexer: null };
+  expect(widths("forward", "allGather", window)).toEqual([512, 1536]);
+  expect(widths("backward", "allGather", window)).toEqual([1536, 7168]);
 });

@@ -53,7 +53,10 @@ export const layoutFail = catalog({
   },
   ESTIMATE_CASE: {
     exit: EXIT.usage,
-    message: { en: "case {index}, {path}: {problem}", zh: "第 {index} 例，{path}：{problem}" },
-    next: { en: "see docs/en/planner.md, section Estimate", zh: "見 docs/zh/planner.md 的「估算」一節" },
+    message: { en: "case {index}, {path}: {problem}", zh: "第 {index} 例，{path}：{problemZh}" },
+    next: {
+      en: "for what a case may say: tessera estimate --schema, or docs/en/planner.md, section Estimate",
+      zh: "案例的寫法見 tessera estimate --schema，或 docs/zh/planner.md 的「估算」一節",
+    },
   },
 });

@@ -15,15 +15,19 @@ export type ImportOptions = Source & { readonly name?: string };
  * // errors: MODEL_NOT_JSON, MODEL_TYPE_UNKNOWN, MODEL_FIELD_MISSING, ... with file:line:column
  */
 export function parseModel(text: string, options: ImportOptions = {}): Result<Model> {
-  let config: unknown;
+  const config = parseConfig(text, options);
+  return config.ok ? importModel(config.value, { ...options, text }) : config;
+}
+
+/** The data of a config.json: JSON, or MODEL_NOT_JSON. */
+export function parseConfig(text: string, { file }: Pick<ImportOptions, "file"> = {}): Result<unknown> {
   try {
     // Python writes Infinity and NaN, which JSON does not know; they only stand in fields that are not read.
-    config = JSON.parse(text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null"));
+    return ok(JSON.parse(text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null")));
   } catch (cause) {
-    const place = options.file === undefined ? {} : { file: options.file };
+    const place = file === undefined ? {} : { file };
     return err(fail("MODEL_NOT_JSON", { detail: (cause as Error).message }, place, cause));
   }
-  return importModel(config, { ...options, text });
 }
 
 /** Reads a config.json that is parsed already; multimodal models give their text part. */

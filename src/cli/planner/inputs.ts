@@ -20,10 +20,7 @@ const fail = catalog({
   PLAN_NO_FILE: {
     exit: EXIT.usage,
     message: { en: "there is no file {path}", zh: "找不到檔案 {path}" },
-    next: {
-      en: "give a config.json, a folder that holds one, or for --model a name: {known}",
-      zh: "請給 config.json、含有它的資料夾；--model 也可給名稱：{known}",
-    },
+    next: { en: "{hint}", zh: "{hintZh}" },
   },
   PLAN_CLUSTER: {
     exit: EXIT.usage,
@@ -77,9 +74,20 @@ const fail = catalog({
   },
 });
 
-export function readText(path: string): string {
-  if (!existsSync(path)) throw fail("PLAN_NO_FILE", { path, known: Object.keys(KNOWN_MODELS).join(", ") });
-  return readFileSync(path, "utf8");
+/** The text of a file; `what` says what else may be given where there is none. */
+export function readText(path: string, what: "file" | "model" = "file"): string {
+  if (existsSync(path) && statSync(path).isFile()) return readFileSync(path, "utf8");
+  const known = Object.keys(KNOWN_MODELS).join(", ");
+  throw fail(
+    "PLAN_NO_FILE",
+    what === "model"
+      ? {
+          path,
+          hint: `give a config.json, a folder that holds one, or a name: ${known}`,
+          hintZh: `請給 config.json、含有它的資料夾，或名稱：${known}`,
+        }
+      : { path, hint: `check the path: ls ${dirname(path)}`, hintZh: `請檢查路徑：ls ${dirname(path)}` },
+  );
 }
 
 /** A config.json, given as such or as the folder that holds it. */
@@ -97,7 +105,7 @@ export function readModel(cwd: string, given: string): Model {
     basename(file) === "config.json"
       ? basename(resolve(file, ".."))
       : basename(file, ".json").replace(/_config$/, "");
-  return unwrap(parseModel(readText(file), { file, name }));
+  return unwrap(parseModel(readText(file, "model"), { file, name }));
 }
 
 /** Recorded loads as what they mean for each degree of expert parallelism. */

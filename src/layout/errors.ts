@@ -50,6 +50,10 @@ export const layoutFail = catalog({
   EXPORT_READ: {
     exit: EXIT.usage,
     message: { en: "cannot read {target} settings back: {detail}", zh: "無法讀回 {target} 的設定：{detail}" },
+    next: {
+      en: "correct the setting named, or write it anew with tessera plan --export",
+      zh: "修正所述的設定，或用 tessera plan --export 重新輸出",
+    },
   },
   ESTIMATE_CASE: {
     exit: EXIT.usage,

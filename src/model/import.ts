@@ -1,5 +1,6 @@
 /** Hugging Face config.json -> Model. The one door: everything else in this folder takes a checked `Model`. */
-import { err, ok, type Result, TesseraError } from "../base/index.ts";
+import { err, ok, type Result, TesseraError, type Text } from "../base/index.ts";
+import { nearest } from "../base/nearest.ts";
 import { fail } from "./errors.ts";
 import { ARCHITECTURES, FAMILIES } from "./families/index.ts";
 import { Fields, isRecord, type Source } from "./fields.ts";
@@ -113,15 +114,16 @@ function knownType(
   );
 }
 
-function closest(name: string): string {
-  const stem = name
-    .toLowerCase()
-    .replace(/[^a-z]/g, "")
-    .slice(0, 4);
-  const near = Object.keys(FAMILIES).filter(
-    (known) => stem.length > 2 && known.replace(/[^a-z]/g, "").startsWith(stem),
-  );
-  return near.length === 0 ? "" : ` (${near.join(", ")} ?)`;
+/** The known types a person may mean: the one a slip away, and those of the same beginning. */
+function closest(name: string): Text {
+  const known = Object.keys(FAMILIES);
+  const letters = (type: string) => type.toLowerCase().replace(/[^a-z]/g, "");
+  const stem = letters(name).slice(0, 4);
+  const meant = nearest(name, known);
+  const alike = known.filter((type) => stem.length > 2 && letters(type).startsWith(stem));
+  const near = [...new Set(meant ? [meant, ...alike] : alike)].slice(0, 6);
+  if (near.length === 0) return { en: "", zh: "" };
+  return { en: `; did you mean ${near.join(", ")}?`, zh: `；是否為 ${near.join("、")}？` };
 }
 
 function quantization(

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { catalog, EXIT, type TesseraError, unwrap } from "../../base/index.ts";
+import { catalog, EXIT, type TesseraError, type Text, unwrap } from "../../base/index.ts";
 import {
   type Cluster,
   type DeviceProfile,
@@ -47,6 +47,7 @@ const fail = catalog({
   PLAN_YAML: {
     exit: EXIT.usage,
     message: { en: "the file cannot be read: {detail}", zh: "檔案無法讀取：{detail}" },
+    next: { en: "correct the line; indentation is by spaces", zh: "請修正該行；縮排須用空格" },
   },
   PLAN_MISSING: {
     exit: EXIT.usage,
@@ -59,6 +60,7 @@ const fail = catalog({
       en: "{option} takes a number from {low} to {high}, not '{text}'",
       zh: "{option} 須為 {low} 至 {high} 的數，而非「{text}」",
     },
+    next: { en: "tessera plan --help", zh: "tessera plan --help" },
   },
   PLAN_NAME: {
     exit: EXIT.usage,
@@ -68,9 +70,10 @@ const fail = catalog({
   PLAN_NUMBER: {
     exit: EXIT.usage,
     message: {
-      en: "{option} takes whole numbers from 1, not '{text}'",
-      zh: "{option} 須為不小於 1 的整數，而非「{text}」",
+      en: "{option} takes {what}, not '{text}'",
+      zh: "{option} 須為{what}，而非「{text}」",
     },
+    next: { en: "tessera plan --help", zh: "tessera plan --help" },
   },
 });
 
@@ -162,18 +165,27 @@ export function readCluster(cwd: string, given: string): Cluster {
   throw located(result.error, source, file);
 }
 
+/** More than any cluster, batch or sequence holds; sums of bytes stay exact below it. */
+const MOST = 2 ** 31;
+const ONE: Text = { en: "a whole number from 1 to 2147483648", zh: "1 至 2147483648 的整數" };
+const LIST: Text = { en: "whole numbers from 1 to 2147483648", zh: "1 至 2147483648 的整數" };
+
 /** `--tp 1,2,4` */
 export function numbers(option: string, text: string | undefined): number[] | undefined {
   if (text === undefined) return undefined;
   return text.split(",").map((part) => {
     const value = Number(part);
-    if (!Number.isInteger(value) || value < 1) throw fail("PLAN_NUMBER", { option, text });
+    if (!Number.isInteger(value) || value < 1 || value > MOST)
+      throw fail("PLAN_NUMBER", { option, text, what: LIST });
     return value;
   });
 }
 
-export const number = (option: string, text: string): number =>
-  (numbers(option, text) as number[])[0] as number;
+export function number(option: string, text: string): number {
+  const [value, ...more] = numbers(option, text) as number[];
+  if (value === undefined || more.length > 0) throw fail("PLAN_NUMBER", { option, text, what: ONE });
+  return value;
+}
 
 /** A number in a range, for shares and ratios. */
 export function ratio(option: string, text: string, low: number, high: number): number {

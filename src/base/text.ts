@@ -4,13 +4,14 @@ export const LANGS: readonly Lang[] = ["en", "zh"];
 
 /** One message in every language. `{name}` marks a parameter. */
 export type Text = { readonly [L in Lang]: string };
-export type Params = Readonly<Record<string, string | number>>;
+/** What fills the marks of a text; a part that is itself text stands in both languages. */
+export type Params = Readonly<Record<string, string | number | Text>>;
 
 /** Message in one language with its parameters filled in; an unknown parameter is left visible, never blank. */
 export function say(text: Text, lang: Lang, params: Params = {}): string {
   return text[lang].replace(/\{(\w+)\}/g, (whole, name: string) => {
     const value = params[name];
-    return value === undefined ? whole : String(value);
+    return value === undefined ? whole : typeof value === "object" ? value[lang] : String(value);
   });
 }
 

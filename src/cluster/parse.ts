@@ -1,4 +1,4 @@
-import { err, ok, type Place, type Result, TesseraError } from "../base/index.ts";
+import { err, ok, type Params, type Place, type Result, TesseraError } from "../base/index.ts";
 import { clusterFail } from "./errors.ts";
 import { DEVICES, findDevice, WIRINGS } from "./presets.ts";
 import { profiledGroup } from "./profile-read.ts";
@@ -38,7 +38,11 @@ function readCluster(r: Reader, data: unknown, profiles: Profiles): Cluster {
   if (groups.length === 0) throw r.empty("groups", 0);
   const between = top["between"];
   if (groups.length > 1 && between === undefined) {
-    throw r.shape("between", "a cluster with several groups must say how they are connected");
+    throw r.shape(
+      "between",
+      "a cluster with several groups must say how they are connected",
+      "多組的叢集須說明各組如何相連",
+    );
   }
   const first = (top["groups"] as unknown[])[0] as Record<string, unknown>;
   const preset = typeof first["device"] === "string" ? WIRINGS[first["device"]] : undefined;
@@ -75,7 +79,11 @@ function readGroup(r: Reader, data: unknown, path: string, profiles: Profiles): 
   const need = (key: string, fallback: unknown) => {
     const value = group[key] ?? fallback;
     if (value === undefined)
-      throw r.shape(`${path}.${key}`, "is missing, and the device is no preset to take it from");
+      throw r.shape(
+        `${path}.${key}`,
+        "is missing, and the device is no preset to take it from",
+        "缺少，且該裝置不是可取用數值的預設",
+      );
     return value;
   };
   const links =
@@ -112,7 +120,8 @@ function readGroup(r: Reader, data: unknown, path: string, profiles: Profiles): 
   };
   if (group["profile"] === undefined) return plain;
   const name = r.text(group["profile"], `${path}.profile`);
-  if (!profiles) throw r.shape(`${path}.profile`, "cannot be read here; give --profile");
+  if (!profiles)
+    throw r.shape(`${path}.profile`, "cannot be read here; give --profile", "此處無法讀取；請用 --profile");
   const found = profiledGroup(plain, profiles(name));
   if (found.ok) return found.value;
   throw found.error;
@@ -159,7 +168,7 @@ function readDevice(r: Reader, data: unknown, path: string): Device {
   ) => {
     const value = given[key];
     if (value === undefined) {
-      if (fallback === undefined) throw r.shape(`${path}.${key}`, "is missing");
+      if (fallback === undefined) throw r.shape(`${path}.${key}`, "is missing", "缺少");
       return fallback;
     }
     return r.number(value, `${path}.${key}`, { low, high, unit }) * scale;
@@ -207,7 +216,11 @@ function readEfficiency(r: Reader, data: unknown, path: string, base: Device | u
   );
   const origin = given["origin"];
   if (origin !== undefined && origin !== "measured" && origin !== "fitted" && origin !== "assumed") {
-    throw r.shape(`${path}.origin`, "must be measured, fitted or assumed");
+    throw r.shape(
+      `${path}.origin`,
+      "must be measured, fitted or assumed",
+      "須為 measured、fitted 或 assumed",
+    );
   }
   return {
     ...start,
@@ -281,40 +294,46 @@ class Reader {
   constructor(place: Place) {
     this.#place = place;
   }
-  fail(code: Parameters<typeof clusterFail>[0], params: Record<string, string | number>): TesseraError {
+  fail(code: Parameters<typeof clusterFail>[0], params: Params): TesseraError {
     return clusterFail(code, params, this.#place);
   }
-  shape(path: string, problem: string): TesseraError {
-    return this.fail("CLUSTER_SHAPE", { path: path || "cluster", problem });
+  shape(path: string, en: string, zh: string): TesseraError {
+    return this.fail("CLUSTER_SHAPE", { path: path || "cluster", problem: { en, zh } });
   }
   empty(path: string, value: number): TesseraError {
     return this.fail("CLUSTER_EMPTY", { path, value });
   }
   object(data: unknown, path: string, keys: readonly string[]): Record<string, unknown> {
     if (data === null || typeof data !== "object" || Array.isArray(data))
-      throw this.shape(path, "must be a mapping");
+      throw this.shape(path, "must be a mapping", "須為鍵值結構");
     for (const key of Object.keys(data)) {
       if (keys.includes(key)) continue;
       const near = keys.find((known) => known.toLowerCase().startsWith(key.toLowerCase().slice(0, 5)));
       throw this.shape(
         path ? `${path}.${key}` : key,
         `unknown key${near ? `; did you mean '${near}'?` : `; known: ${keys.join(", ")}`}`,
+        `未知的鍵${near ? `；是否為「${near}」？` : `；可用：${keys.join("、")}`}`,
       );
     }
     return data as Record<string, unknown>;
   }
   list(data: unknown, path: string): unknown[] {
-    if (!Array.isArray(data)) throw this.shape(path, "must be a list");
+    if (!Array.isArray(data)) throw this.shape(path, "must be a list", "須為清單");
     return data;
   }
   text(data: unknown, path: string): string {
-    if (typeof data !== "string" || data === "") throw this.shape(path, "must be a text");
+    if (typeof data !== "string" || data === "") throw this.shape(path, "must be a text", "須為文字");
     return data;
   }
   number(data: unknown, path: string, range: { low: number; high: number; unit: string }): number {
     if (typeof data !== "number") {
-      const hint = typeof data === "string" ? "; the unit is part of the key, so write the number alone" : "";
-      throw this.shape(path, `must be a number${hint}`);
+      throw typeof data === "string"
+        ? this.shape(
+            path,
+            "must be a number; the unit is part of the key, so write the number alone",
+            "須為數；單位已在鍵名中，只寫數即可",
+          )
+        : this.shape(path, "must be a number", "須為數");
     }
     if (!(data >= range.low && data <= range.high)) {
       throw this.fail("CLUSTER_RANGE", { path, value: data, ...range });
@@ -322,7 +341,8 @@ class Reader {
     return data;
   }
   count(data: unknown, path: string, high: number): number {
-    if (typeof data !== "number" || !Number.isInteger(data)) throw this.shape(path, "must be a whole number");
+    if (typeof data !== "number" || !Number.isInteger(data))
+      throw this.shape(path, "must be a whole number", "須為整數");
     if (data < 1) throw this.empty(path, data);
     if (data > high) throw this.fail("CLUSTER_RANGE", { path, value: data, low: 1, high, unit: "" });
     return data;

@@ -1,4 +1,4 @@
-import { err, ok, type Result } from "../base/index.ts";
+import { err, ok, type Result, type Text } from "../base/index.ts";
 import { clusterFail } from "./errors.ts";
 import { DEVICES, presetGroup } from "./presets.ts";
 import { type DeviceProfile, FEATURES, PROFILE_SCHEMA } from "./profile.ts";
@@ -10,8 +10,9 @@ const isObject = (data: unknown): data is Record<string, unknown> =>
 /** Reads a profile from plain data; every curve must have the terms this version knows. */
 export function parseProfile(data: unknown, file?: string): Result<DeviceProfile> {
   const place = file === undefined ? {} : { file };
-  const bad = (path: string, problem: string) => err(clusterFail("PROFILE_SHAPE", { path, problem }, place));
-  if (!isObject(data)) return bad("profile", "must be a mapping");
+  const bad = (path: string, en: string, zh: string) =>
+    err(clusterFail("PROFILE_SHAPE", { path, problem: { en, zh } }, place));
+  if (!isObject(data)) return bad("profile", "must be a mapping", "須為鍵值結構");
   if (data["schema"] !== PROFILE_SCHEMA) {
     return err(
       clusterFail("PROFILE_SCHEMA", { found: String(data["schema"] ?? "?"), wanted: PROFILE_SCHEMA }, place),
@@ -19,48 +20,54 @@ export function parseProfile(data: unknown, file?: string): Result<DeviceProfile
   }
   const device = data["device"];
   if (!isObject(device) || typeof device["name"] !== "string" || typeof device["type"] !== "string") {
-    return bad("device", "needs name and type");
+    return bad("device", "needs name and type", "須有 name 與 type");
   }
   for (const key of ["ranks", "memoryBandwidth", "hostBandwidth", "launchSeconds"]) {
     const value = data[key];
-    if (typeof value !== "number" || !(value > 0)) return bad(key, "must be a number above 0");
+    if (typeof value !== "number" || !(value > 0))
+      return bad(key, "must be a number above 0", "須為大於 0 的數");
   }
   if (data["cores"] !== null && !(typeof data["cores"] === "number" && data["cores"] >= 1)) {
-    return bad("cores", "must be a number from 1, or null");
+    return bad("cores", "must be a number from 1, or null", "須為不小於 1 的數或 null");
   }
   const peak = data["peak"];
   const kernels = data["kernels"];
   if (!isObject(peak) || !Object.values(peak).some((v) => typeof v === "number" && v > 0)) {
-    return bad("peak", "must name the FLOP/s of a format");
+    return bad("peak", "must name the FLOP/s of a format", "須給出某格式的 FLOP/s");
   }
-  if (!isObject(kernels)) return bad("kernels", "must be a mapping");
-  const problem = (path: string, curve: unknown, terms: number): string | undefined => {
+  if (!isObject(kernels)) return bad("kernels", "must be a mapping", "須為鍵值結構");
+  const problem = (path: string, curve: unknown, terms: number): Text | undefined => {
     const numbers = isObject(curve) && Array.isArray(curve["terms"]) ? (curve["terms"] as unknown[]) : [];
     const right =
       numbers.length === terms && numbers.every((v) => typeof v === "number" && v >= 0 && v < 1e9);
-    return right ? undefined : `${path}: must have ${terms} terms that are not negative`;
+    return right
+      ? undefined
+      : {
+          en: `${path}: must have ${terms} terms that are not negative`,
+          zh: `${path}：須有 ${terms} 個非負的項`,
+        };
   };
   for (const [name, value] of Object.entries(kernels)) {
     const terms = (name.startsWith("attention") ? FEATURES.attention : FEATURES[name as "gemm"])?.length;
-    if (terms === undefined) return bad(`kernels.${name}`, "unknown kernel");
+    if (terms === undefined) return bad(`kernels.${name}`, "unknown kernel", "未知的核心");
     const curves =
       name === "gemm" || name === "grouped" ? (isObject(value) ? value : { "": value }) : { "": value };
     for (const [format, curve] of Object.entries(curves)) {
       const wrong = problem(`kernels.${name}.${format}`, curve, terms);
-      if (wrong) return bad("kernels", wrong);
+      if (wrong) return bad("kernels", wrong.en, wrong.zh);
     }
   }
   const collectives = data["collectives"];
-  if (!Array.isArray(collectives)) return bad("collectives", "must be a list");
+  if (!Array.isArray(collectives)) return bad("collectives", "must be a list", "須為清單");
   for (const [i, one] of collectives.entries()) {
     const shaped =
       isObject(one) && [one["size"], one["stride"]].every((v) => typeof v === "number" && v >= 1);
     const wrong = shaped
       ? problem("curve", one["curve"], FEATURES.collective.length)
-      : "needs size and stride";
-    if (wrong) return bad(`collectives[${i}]`, wrong);
+      : { en: "needs size and stride", zh: "須有 size 與 stride" };
+    if (wrong) return bad(`collectives[${i}]`, wrong.en, wrong.zh);
   }
-  if (!Array.isArray(data["points"])) return bad("points", "must be a list");
+  if (!Array.isArray(data["points"])) return bad("points", "must be a list", "須為清單");
   return ok(data as unknown as DeviceProfile);
 }
 

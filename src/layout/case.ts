@@ -1,16 +1,14 @@
 import { err, ok, type Result, TesseraError } from "../base/index.ts";
 import { type Cluster, clusterDevices, parseCluster, presetCluster, WIRINGS } from "../cluster/index.ts";
-import { importModel, type Model } from "../model/index.ts";
-import { CaseReader, type Data } from "./case-reader.ts";
+import { type ImportOptions, importModel, knownConfig, type Model } from "../model/index.ts";
+import { caseFault, checkedCase } from "./case-faults.ts";
+import { type CaseData, STACKS } from "./case-schema.ts";
 import { layoutFail } from "./errors.ts";
 import {
-  BF16_MIXED,
   type Layout,
   type Offload,
   type Precision,
   type Recompute,
-  RECOMPUTE_REGIONS,
-  SCHEDULES,
   SINGLE,
   type Training,
   worldOf,
@@ -19,7 +17,7 @@ import { PRECISIONS } from "./precision.ts";
 import { balancedStages, type Engine, layoutProblem, modelFacts } from "./search/index.ts";
 import { engineTraits, stageHomes, TimeModel, type Traits } from "./time/index.ts";
 
-/** One question to the estimator, read from plain data. Its JSON form stands in docs/en/planner.md. */
+/** One question to the estimator, read from plain data. `case-schema.ts` says what it may hold. */
 export type EstimateCase = {
   readonly name: string;
   readonly model: Model;
@@ -30,253 +28,208 @@ export type EstimateCase = {
   readonly traits: Traits;
 };
 
-const CASE_KEYS = [
-  "name",
-  "model",
-  "override",
-  "cluster",
-  "engine",
-  "layout",
-  "training",
-  "traits",
-  // Kept by whoever compares with a measurement; not read here.
-  "measured",
-  "notes",
-] as const;
-const LAYOUT_KEYS = [...Object.keys(SINGLE), "stages", "stageRecompute", "slotsPerRank"];
-const TRAINING_KEYS = [
-  "sequence",
-  "microBatch",
-  "globalBatch",
-  "microBatches",
-  "precision",
-  "optimizer",
-  "mtp",
-  "capacityFactor",
-] as const;
-/** Stacks by the ZeRO level they run unless told otherwise. All but our own follow the Megatron-class rules. */
-const STACKS = {
-  megatron: 1,
-  mindspeed: 1,
-  bridge: 1,
-  fsdp2: 3,
-  torchtitan: 3,
-  automodel: 3,
-  veomni: 3,
-  tessera: 3,
-} as const satisfies Readonly<Record<string, Layout["zero"]>>;
-type Stack = keyof typeof STACKS;
-const STACK_NAMES = Object.keys(STACKS) as Stack[];
-const WEIGHT_FORMATS = ["float32", "bfloat16", "fp8", "mxfp8", "fp4"] as const;
+/** A config.json and where it came from. */
+export type CaseModel = { readonly config: unknown; readonly source?: ImportOptions };
 
-/**
- * Reads a case. Absent degrees are 1, absent dpShard takes the devices that remain, absent stages are balanced by time.
- *
- * @param index place in the list, for errors
- * @param adapt what the caller knows better about the cluster, such as a measured profile
- */
-export function readCase(
-  data: unknown,
-  index = 0,
-  adapt: (cluster: Cluster) => Cluster = (cluster) => cluster,
-): Result<EstimateCase> {
+export type CaseOptions = {
+  /** Place in the list, for errors. */
+  readonly index?: number;
+  /** What the caller knows better about the cluster, such as a measured profile. */
+  readonly adapt?: (cluster: Cluster) => Cluster;
+  /** The config that a text names; without this only well-known models have one. */
+  readonly find?: (name: string) => CaseModel;
+};
+
+/** Reads a case. Absent degrees are 1, absent dpShard takes the devices that remain, absent stages are balanced by time. */
+export function readCase(data: unknown, options: CaseOptions = {}): Result<EstimateCase> {
   try {
-    return ok(read(data, index, adapt));
+    return ok(read(data, options));
   } catch (cause) {
     if (cause instanceof TesseraError) return err(cause);
     throw cause;
   }
 }
 
-function read(data: unknown, index: number, adapt: (cluster: Cluster) => Cluster): EstimateCase {
-  const r = new CaseReader(index);
-  const top = r.object(data, "", CASE_KEYS);
-  const name = String(top["name"] ?? `case ${index}`);
-  const config = { ...r.object(top["model"], "model"), ...r.object(top["override"] ?? {}, "override") };
-  const model = unwrapOr(importModel(config, { name }));
-  const cluster = adapt(readCluster(top["cluster"], r));
-  const stack = r.oneOf(top["engine"], "engine", STACK_NAMES, "megatron");
-  const engine: Engine = stack === "tessera" ? "tessera" : "megatron";
-  const { layout: draft, traits: formats, training } = readTraining(r, top, model, stack, cluster);
-  const traits = readTraits(r, top["traits"], engineTraits(engine, training, formats));
-  const l = r.object(top["layout"] ?? {}, "layout");
+/** Complains about a value of this case. */
+type Bad = (path: string, en: string, zh: string) => TesseraError;
+
+function read(data: unknown, options: CaseOptions): EstimateCase {
+  const { index = 0, adapt = (cluster: Cluster) => cluster } = options;
+  const bad: Bad = (path, en, zh) => caseFault(index, path, { en, zh });
+  const given = checkedCase(data, index);
+  const name = given.name ?? `case ${index}`;
+  const model = inCase(index, "model", () => readModel(given, name, options, bad));
+  const cluster = inCase(index, "cluster", () => adapt(readCluster(given.cluster, bad)));
+  const engine: Engine = given.engine === "tessera" ? "tessera" : "megatron";
+  const draft = readLayout(given, cluster, bad);
+  const { training, formats } = readTraining(given.training, draft, model, bad);
+  const traits = { ...engineTraits(engine, training, formats), ...defined<Traits>(given.traits) };
   const stages =
-    readStages(r, l["stages"], model, draft) ?? balanced(r, model, cluster, training, traits, draft);
+    readStages(given.layout.stages, model, draft, bad) ??
+    balanced(bad, model, cluster, training, traits, draft);
   const layout = { ...draft, stages };
   const problem = layoutProblem(modelFacts(model), layout, training, engine, cluster);
   if (problem) {
-    throw layoutFail("PLAN_ILLEGAL", { detail: problem.detail.en, detailZh: problem.detail.zh, index });
+    const { en, zh } = problem.detail;
+    throw inCaseError(layoutFail("PLAN_ILLEGAL", { detail: en, detailZh: zh }), index, "layout");
   }
   return { name, model, cluster, engine, layout, training, traits };
 }
+
+/** The value, or its error with the case and the key that it came from. */
+function inCase<T>(index: number, at: string, value: () => T): T {
+  try {
+    return value();
+  } catch (cause) {
+    throw cause instanceof TesseraError && cause.code !== "ESTIMATE_CASE"
+      ? inCaseError(cause, index, at)
+      : cause;
+  }
+}
+
+/** `key` is where the value stands in the case: as deep as the error itself says. */
+function inCaseError(error: TesseraError, index: number, at: string): TesseraError {
+  const { message } = error.entry;
+  const inner = error.params["field"] ?? error.params["path"];
+  const key = inner === undefined ? at : `${at}.${inner}`;
+  const entry = {
+    ...error.entry,
+    message: { en: `case {index}, ${at}: ${message.en}`, zh: `第 {index} 例，${at}：${message.zh}` },
+  };
+  return new TesseraError(error.code, entry, { ...error.params, index, key }, error.place, error);
+}
+
+/** The values that are there: an option that is absent leaves the default alone. */
+const defined = <T>(values: { readonly [K in keyof T]?: T[K] | undefined }): Partial<T> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 const unwrapOr = <T>(result: Result<T>): T => {
   if (result.ok) return result.value;
   throw result.error;
 };
 
-function readTraining(r: CaseReader, top: Data, model: Model, stack: Stack, cluster: Cluster) {
-  const t = r.object(top["training"], "training", TRAINING_KEYS);
-  const { precision, traits } = readPrecision(r, t["precision"]);
-  const layout = readLayout(r, top["layout"] ?? {}, stack, cluster);
-  const microBatch = r.count(t["microBatch"], "training.microBatch", 1);
-  const data = layout.dpReplicate * layout.dpShard;
-  if (t["globalBatch"] !== undefined && t["microBatches"] !== undefined) {
-    throw r.bad("training.microBatches", "says again what globalBatch says; give one of them");
-  }
-  const globalBatch =
-    t["microBatches"] === undefined
-      ? r.count(t["globalBatch"], "training.globalBatch")
-      : r.count(t["microBatches"], "training.microBatches") * microBatch * data;
-  const training: Training = {
-    sequence: r.count(t["sequence"], "training.sequence"),
-    microBatch,
-    globalBatch,
-    precision,
-    optimizer: r.oneOf(t["optimizer"], "training.optimizer", ["adamw", "muon", "sgd"] as const, "adamw"),
-    mtp: r.flag(t["mtp"], "training.mtp", model.mtp.length > 0),
-    ...(t["capacityFactor"] === undefined
-      ? {}
-      : { capacityFactor: r.number(t["capacityFactor"], "training.capacityFactor", 1, 1000) }),
-  };
-  return { layout, training, traits };
-}
-
-/** A name, or an object whose absent fields are those of bf16 training. */
-function readPrecision(r: CaseReader, given: unknown): { precision: Precision; traits: Partial<Traits> } {
-  if (given === undefined || typeof given === "string") {
-    const names = Object.keys(PRECISIONS) as (keyof typeof PRECISIONS)[];
-    return PRECISIONS[r.oneOf(given, "training.precision", names, "bf16")];
-  }
-  const p = r.object(given, "training.precision", [...Object.keys(BF16_MIXED), "experts"]);
-  const at = (key: string) => `training.precision.${key}`;
-  const floats = ["float32", "bfloat16"] as const;
-  const precision: Precision = {
-    weights: r.oneOf(p["weights"], at("weights"), WEIGHT_FORMATS, "bfloat16"),
-    ...(p["experts"] === undefined
-      ? {}
-      : { experts: r.oneOf(p["experts"], at("experts"), WEIGHT_FORMATS, "bfloat16") }),
-    gradients: r.oneOf(p["gradients"], at("gradients"), floats, "float32"),
-    master: r.oneOf(p["master"], at("master"), ["float32", "remainder", "none"] as const, "float32"),
-    moments: r.oneOf(p["moments"], at("moments"), ["float32", "bfloat16", "fp8"] as const, "float32"),
-    activations: r.oneOf(p["activations"], at("activations"), floats, "bfloat16"),
-    dispatch: r.oneOf(p["dispatch"], at("dispatch"), ["bfloat16", "float32", "fp8"] as const, "bfloat16"),
-  };
-  return { precision, traits: {} };
-}
-
-/** Everything but the stage list. */
-function readLayout(r: CaseReader, data: unknown, stack: Stack, cluster: Cluster): Layout {
-  const l = r.object(data, "layout", LAYOUT_KEYS);
-  const degree = (key: string) => r.count(l[key], `layout.${key}`, 1);
-  const [pp, vpp, tp, cp] = [degree("pp"), degree("vpp"), degree("tp"), degree("cp")];
-  const dpReplicate = degree("dpReplicate");
-  const world = clusterDevices(cluster);
-  const rest = world / (pp * tp * cp * dpReplicate);
-  if (l["dpShard"] === undefined && !Number.isInteger(rest)) {
-    throw r.bad(
-      "layout",
-      `pp ${pp} x tp ${tp} x cp ${cp} x dpReplicate ${dpReplicate} does not divide the ${world} devices of the cluster`,
+function readModel(given: CaseData, name: string, options: CaseOptions, bad: Bad): Model {
+  const found: CaseModel =
+    typeof given.model === "string"
+      ? (options.find ?? ((known) => ({ config: knownConfig(known) })))(given.model)
+      : { config: given.model };
+  if (found.config === undefined) {
+    throw bad(
+      "model",
+      `'${String(given.model)}' is no well-known model`,
+      `「${String(given.model)}」不是常見模型`,
     );
   }
-  const zero = r.oneOf(l["zero"], "layout.zero", [0, 1, 2, 3] as const, STACKS[stack]);
-  const recomputes = l["stageRecompute"];
+  const config = isObject(found.config) ? { ...found.config, ...given.override } : found.config;
+  return unwrapOr(importModel(config, { ...found.source, name }));
+}
+
+const isObject = (value: unknown): value is object =>
+  value !== null && typeof value === "object" && !Array.isArray(value);
+
+function readTraining(t: CaseData["training"], layout: Layout, model: Model, bad: Bad) {
+  const { precision: named, microBatches, globalBatch, mtp, capacityFactor, padBatch, ...plain } = t;
+  if (globalBatch !== undefined && microBatches !== undefined) {
+    throw bad(
+      "training.microBatches",
+      "says again what globalBatch says; give one of them",
+      "與 globalBatch 重複；請擇一",
+    );
+  }
+  const batch =
+    microBatches === undefined
+      ? globalBatch
+      : microBatches * plain.microBatch * layout.dpReplicate * layout.dpShard;
+  if (batch === undefined) {
+    throw bad("training.globalBatch", "is missing: give it, or microBatches", "缺少：請給它或 microBatches");
+  }
+  const { precision, traits: formats }: { precision: Precision; traits: Partial<Traits> } =
+    typeof named === "string" ? PRECISIONS[named] : { precision: full(named), traits: {} };
+  const training: Training = {
+    ...plain,
+    globalBatch: batch,
+    precision,
+    mtp: mtp ?? model.mtp.length > 0,
+    ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...(padBatch === undefined ? {} : { padBatch }),
+  };
+  return { training, formats };
+}
+
+const full = ({ experts, ...rest }: Exclude<CaseData["training"]["precision"], string>): Precision =>
+  experts === undefined ? rest : { ...rest, experts };
+
+/** Everything but the stage list. */
+function readLayout({ layout: l, engine: stack }: CaseData, cluster: Cluster, bad: Bad): Layout {
+  const { pp, vpp, tp, cp, dpReplicate, ep, etp, contextParallel } = l;
+  const world = clusterDevices(cluster);
+  const rest = world / (pp * tp * cp * dpReplicate);
+  if (l.dpShard === undefined && !Number.isInteger(rest)) {
+    throw bad(
+      "layout",
+      `pp ${pp} x tp ${tp} x cp ${cp} x dpReplicate ${dpReplicate} does not divide the ${world} devices of the cluster`,
+      `pp ${pp} x tp ${tp} x cp ${cp} x dpReplicate ${dpReplicate} 無法整除叢集的 ${world} 個加速器`,
+    );
+  }
+  const stages = pp * vpp;
+  sized(l.stageRecompute, "layout.stageRecompute", stages, bad);
+  sized(l.stages, "layout.stages", stages, bad);
   const layout: Layout = {
     pp,
     vpp,
     tp,
     cp,
     dpReplicate,
-    dpShard: r.count(l["dpShard"], "layout.dpShard", rest),
-    ep: degree("ep"),
-    etp: degree("etp"),
-    sequenceParallel: r.flag(l["sequenceParallel"], "layout.sequenceParallel", tp > 1),
-    contextParallel: r.oneOf(
-      l["contextParallel"],
-      "layout.contextParallel",
-      ["ring", "allGather", "ulysses"] as const,
-      SINGLE.contextParallel,
-    ),
-    zero,
+    dpShard: l.dpShard ?? rest,
+    ep,
+    etp,
+    contextParallel,
+    sequenceParallel: l.sequenceParallel ?? tp > 1,
+    zero: l.zero ?? STACKS[stack],
     // Our engine keeps weights gathered between the passes of a pipeline.
-    reshardAfterForward: r.flag(
-      l["reshardAfterForward"],
-      "layout.reshardAfterForward",
-      stack !== "tessera" || pp === 1,
-    ),
-    schedule: r.oneOf(l["schedule"], "layout.schedule", SCHEDULES, vpp > 1 ? "interleaved1f1b" : "1f1b"),
+    reshardAfterForward: l.reshardAfterForward ?? (stack !== "tessera" || pp === 1),
+    schedule: l.schedule ?? (vpp > 1 ? "interleaved1f1b" : "1f1b"),
     stages: [],
-    recompute: readRecompute(r, l["recompute"], "layout.recompute"),
-    ...(recomputes === undefined
-      ? {}
-      : {
-          stageRecompute: r
-            .list(recomputes, "layout.stageRecompute", pp * vpp)
-            .map((one, i) => readRecompute(r, one, `layout.stageRecompute[${i}]`)),
-        }),
-    ...(l["slotsPerRank"] === undefined
-      ? {}
-      : { slotsPerRank: r.count(l["slotsPerRank"], "layout.slotsPerRank") }),
-    offload: readOffload(r, l["offload"]),
+    recompute: readRecompute(l.recompute),
+    ...(l.stageRecompute === undefined ? {} : { stageRecompute: l.stageRecompute.map(readRecompute) }),
+    ...(l.slotsPerRank === undefined ? {} : { slotsPerRank: l.slotsPerRank }),
+    offload: readOffload(l.offload),
   };
   if (worldOf(layout) > world) {
-    throw r.bad("layout", `uses ${worldOf(layout)} devices, the cluster has ${world}`);
+    throw bad(
+      "layout",
+      `uses ${worldOf(layout)} devices, the cluster has ${world}`,
+      `用到 ${worldOf(layout)} 個加速器，叢集只有 ${world} 個`,
+    );
   }
   return layout;
 }
 
+function sized(list: readonly unknown[] | undefined, path: string, length: number, bad: Bad): void {
+  if (list === undefined || list.length === length) return;
+  throw bad(
+    path,
+    `has ${list.length} entries, pp x vpp needs ${length}`,
+    `有 ${list.length} 項，pp x vpp 需要 ${length} 項`,
+  );
+}
+
 /** `"none"`, `"full"`, a list of regions, or the layout's own form. */
-function readRecompute(r: CaseReader, given: unknown, path: string): Recompute {
-  if (given === undefined || given === "none") return { kind: "none" };
-  if (given === "full") return { kind: "full" };
-  const regions = (list: unknown, at: string): Recompute => ({
-    kind: "selective",
-    regions: r.list(list, at).map((region, i) => r.oneOf(region, `${at}[${i}]`, RECOMPUTE_REGIONS)),
-  });
-  if (Array.isArray(given)) return regions(given, path);
-  const o = r.object(given, path, ["kind", "layers", "regions"]);
-  const kind = r.oneOf(o["kind"], `${path}.kind`, ["none", "full", "selective"] as const);
-  if (kind === "selective") return regions(o["regions"], `${path}.regions`);
-  if (kind === "none" || o["layers"] === undefined) return { kind };
-  return { kind, layers: r.count(o["layers"], `${path}.layers`) };
+function readRecompute(given: CaseData["layout"]["recompute"]): Recompute {
+  if (given === "none" || given === "full") return { kind: given };
+  if (Array.isArray(given)) return { kind: "selective", regions: given };
+  if (given.kind !== "full" || given.layers === undefined) return given as Recompute;
+  return { kind: "full", layers: given.layers };
 }
 
 /** Shares of what waits on the host; `true` moves all of the optimizer. */
-function readOffload(r: CaseReader, given: unknown): Offload {
-  if (given === undefined) return SINGLE.offload;
-  const o = r.object(given, "layout.offload", ["optimizer", "activations"]);
-  const share = o["optimizer"] === true ? 1 : o["optimizer"] === false ? 0 : (o["optimizer"] ?? 0);
-  const regions = [...RECOMPUTE_REGIONS, "layerInput"] as const;
-  return {
-    optimizer: r.number(share, "layout.offload.optimizer", 0, 1),
-    activations: r
-      .list(o["activations"] ?? [], "layout.offload.activations")
-      .map((region, i) => r.oneOf(region, `layout.offload.activations[${i}]`, regions)),
-  };
-}
+const readOffload = (given: CaseData["layout"]["offload"]): Offload =>
+  given === undefined ? SINGLE.offload : { ...given, optimizer: Number(given.optimizer) };
 
 /** `"h100:64"` (preset and devices), `"h100:32+a100:32"` on an ordinary network, or a whole cluster description. */
-function readCluster(data: unknown, r: CaseReader): Cluster {
+function readCluster(data: CaseData["cluster"], bad: Bad): Cluster {
   if (typeof data !== "string") return unwrapOr(parseCluster(data));
-  const groups = data.split("+").map((part) => {
-    const [id, devices] = part.trim().split(":");
-    const count = Number(devices);
-    const whole = presetCluster(id ?? "", count);
-    const perNode = WIRINGS[id ?? ""]?.perNode;
-    if (whole) return whole;
-    if (perNode === undefined || !Number.isInteger(count) || count < 1) {
-      throw r.bad("cluster", `'${part}' is no preset with a device count, like h100:64`);
-    }
-    // Not whole nodes: as many of each node as divide the count.
-    let used = perNode;
-    while (count % used !== 0) used--;
-    const base = presetCluster(id as string, perNode) as Cluster;
-    return {
-      ...base,
-      name: `${count} x ${base.groups[0]?.device.title}`,
-      groups: base.groups.map((group) => ({ ...group, devicesPerNode: used, nodes: count / used })),
-    };
-  });
+  const groups = data.split("+").map((part) => presetPart(part, bad));
   const [first] = groups as [Cluster, ...Cluster[]];
   if (groups.length === 1) return first;
   return {
@@ -293,28 +246,62 @@ function readCluster(data: unknown, r: CaseReader): Cluster {
   };
 }
 
-/** Stages as lists of layers, or as counts of layers; a stage may be empty. */
-function readStages(r: CaseReader, data: unknown, model: Model, layout: Layout): number[][] | undefined {
-  if (data === undefined) return undefined;
-  const count = layout.pp * layout.vpp;
-  const list = r.list(data, "layout.stages", count);
-  if (list.every((value) => typeof value === "number")) {
-    let next = 0;
-    const out = list.map((size, i) =>
-      Array.from({ length: r.whole(size, `layout.stages[${i}]`) }, () => next++),
+function presetPart(part: string, bad: Bad): Cluster {
+  const [id = "", devices] = part.trim().split(":");
+  const count = Number(devices);
+  const whole = presetCluster(id, count);
+  if (whole) return whole;
+  const perNode = WIRINGS[id]?.perNode;
+  if (perNode === undefined || !Number.isInteger(count) || count < 1) {
+    const known = Object.keys(WIRINGS).join(", ");
+    throw bad(
+      "cluster",
+      `'${part}' is no preset with a device count, like h100:64; presets: ${known}`,
+      `「${part}」不是「預設:加速器數」，例如 h100:64；預設：${known}`,
     );
-    if (next !== model.layers.length) {
-      throw r.bad("layout.stages", `${next} layers placed, the model has ${model.layers.length}`);
-    }
-    return out;
   }
-  return list.map((stage, i) =>
-    r.list(stage, `layout.stages[${i}]`).map((layer, j) => r.whole(layer, `layout.stages[${i}][${j}]`)),
-  );
+  // Not whole nodes: as many of each node as divide the count.
+  let used = perNode;
+  while (count % used !== 0) used--;
+  const base = presetCluster(id, perNode) as Cluster;
+  return {
+    ...base,
+    name: `${count} x ${base.groups[0]?.device.title}`,
+    groups: base.groups.map((group) => ({ ...group, devicesPerNode: used, nodes: count / used })),
+  };
 }
 
+/** Stages as lists of layers, or as counts of layers; a stage may be empty. */
+function readStages(
+  list: CaseData["layout"]["stages"],
+  model: Model,
+  layout: Layout,
+  bad: Bad,
+): number[][] | undefined {
+  if (list === undefined) return undefined;
+  const { length } = model.layers;
+  let next = 0;
+  const stages = list.map((stage, i) => {
+    if (typeof stage !== "number") return stage;
+    if (next + stage > length) {
+      throw bad(`layout.stages[${i}]`, ...countText(next + stage, length));
+    }
+    return Array.from({ length: stage }, () => next++);
+  });
+  const placed = stages.reduce((sum, stage) => sum + stage.length, 0);
+  if (placed !== length && list.every((stage) => typeof stage === "number")) {
+    throw bad("layout.stages", ...countText(placed, length));
+  }
+  return stages;
+}
+
+const countText = (placed: number, length: number): [string, string] => [
+  `${placed} layers placed, the model has ${length}`,
+  `放了 ${placed} 層，模型有 ${length} 層`,
+];
+
 function balanced(
-  r: CaseReader,
+  bad: Bad,
   model: Model,
   cluster: Cluster,
   training: Training,
@@ -323,28 +310,11 @@ function balanced(
 ): number[][] {
   const homes = stageHomes(cluster, layout);
   const stages = balancedStages(new TimeModel(model, cluster, training, traits), layout, homes);
-  if (!stages) {
-    throw r.bad(
-      "layout",
-      `${model.layers.length} layers cannot be spread over ${layout.pp * layout.vpp} stages`,
-    );
-  }
-  return stages;
-}
-
-function readTraits(r: CaseReader, data: unknown, base: Traits): Traits {
-  if (data === undefined) return base;
-  const given = r.object(data, "traits", Object.keys(base));
-  const formats = ["fp32", "bf16", "fp8", "fp4"] as const;
-  const out: Data = { ...base };
-  for (const [key, value] of Object.entries(given)) {
-    const path = `traits.${key}`;
-    const like = base[key as keyof Traits];
-    if (typeof like === "boolean") out[key] = r.flag(value, path, like);
-    else if (typeof like === "string") out[key] = r.oneOf(value, path, formats);
-    else if (key === "imbalance") out[key] = r.number(value, path, 1, 1e4);
-    else if (/^overlap(Tensor|Expert)$/.test(key)) out[key] = r.number(value, path, 0, 1);
-    else out[key] = r.number(value, path, 0, 1e6);
-  }
-  return out as Traits;
+  if (stages) return stages;
+  const count = layout.pp * layout.vpp;
+  throw bad(
+    "layout",
+    `${model.layers.length} layers cannot be spread over ${count} stages`,
+    `${model.layers.length} 層無法分到 ${count} 個階段`,
+  );
 }

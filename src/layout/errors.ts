@@ -50,10 +50,17 @@ export const layoutFail = catalog({
   EXPORT_READ: {
     exit: EXIT.usage,
     message: { en: "cannot read {target} settings back: {detail}", zh: "無法讀回 {target} 的設定：{detail}" },
+    next: {
+      en: "correct the setting named, or write it anew with tessera plan --export",
+      zh: "修正所述的設定，或用 tessera plan --export 重新輸出",
+    },
   },
   ESTIMATE_CASE: {
     exit: EXIT.usage,
-    message: { en: "case {index}, {path}: {problem}", zh: "第 {index} 例，{path}：{problem}" },
-    next: { en: "see docs/en/planner.md, section Estimate", zh: "見 docs/zh/planner.md 的「估算」一節" },
+    message: { en: "case {index}, {path}: {problem}", zh: "第 {index} 例，{path}：{problemZh}" },
+    next: {
+      en: "for what a case may say: tessera estimate --schema, or docs/en/planner.md, section Estimate",
+      zh: "案例的寫法見 tessera estimate --schema，或 docs/zh/planner.md 的「估算」一節",
+    },
   },
 });

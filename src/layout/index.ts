@@ -74,6 +74,7 @@ export {
   type Traits,
   traitsFor,
 } from "./time/index.ts";
-export { type EstimateCase, readCase } from "./case.ts";
+export { type CaseModel, type EstimateCase, readCase } from "./case.ts";
+export { casesJsonSchema } from "./case-schema.ts";
 export { estimate, type Estimate, plainMemory } from "./estimate.ts";
 export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

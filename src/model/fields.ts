@@ -1,5 +1,5 @@
 /** Typed reading of a config.json: every complaint names the field, what was expected and the line it stands on. */
-import type { TesseraError } from "../base/index.ts";
+import type { Params, TesseraError, Text } from "../base/index.ts";
 import { fail } from "./errors.ts";
 
 /** Where the text came from, so that errors can point into it. */
@@ -32,11 +32,7 @@ export class Fields {
     return new Fields(record, this.type, this.source);
   }
 
-  error(
-    code: Parameters<typeof fail>[0],
-    params: Record<string, string | number>,
-    field?: string,
-  ): TesseraError {
+  error(code: Parameters<typeof fail>[0], params: Params, field?: string): TesseraError {
     const place = field === undefined ? {} : lineOf(this.source.text, field);
     return fail(code, params, {
       ...(this.source.file === undefined ? {} : { file: this.source.file }),
@@ -44,17 +40,21 @@ export class Fields {
     });
   }
 
-  invalid(field: string, expected: string): TesseraError {
+  invalid(field: string, en: string, zh: string): TesseraError {
     const value = JSON.stringify(this.record[field]) ?? "undefined";
     return this.error(
       "MODEL_FIELD_INVALID",
-      { field, value: value.length > 60 ? `${value.slice(0, 57)}...` : value, expected },
+      { field, value: value.length > 60 ? `${value.slice(0, 57)}...` : value, expected: { en, zh } },
       field,
     );
   }
 
-  contradiction(detail: string, field?: string): TesseraError {
-    return this.error("MODEL_CONTRADICTION", { detail }, field);
+  contradiction(en: string, zh: string, field?: string): TesseraError {
+    return this.error(
+      "MODEL_CONTRADICTION",
+      { detail: { en, zh }, ...(field === undefined ? {} : { field }) },
+      field,
+    );
   }
 
   has(field: string): boolean {
@@ -69,7 +69,7 @@ export class Fields {
   /** No more than a model can have: every layer becomes an object, so an absurd count would exhaust the memory. */
   #bounded(field: string, value: number): number {
     if (/layers|modules/.test(field) && value > MAX_LAYERS) {
-      throw this.invalid(field, `at most ${MAX_LAYERS}`);
+      throw this.invalid(field, `at most ${MAX_LAYERS}`, `不大於 ${MAX_LAYERS} 的數`);
     }
     return value;
   }
@@ -82,7 +82,7 @@ export class Fields {
     }
     const value = this.record[field];
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
-      throw this.invalid(field, "a positive integer");
+      throw this.invalid(field, "a positive integer", "正整數");
     }
     return this.#bounded(field, value as number);
   }
@@ -93,7 +93,7 @@ export class Fields {
     if (field === undefined) return otherwise;
     const value = this.record[field];
     if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > MAX_COUNT) {
-      throw this.invalid(field, "an integer that is not negative");
+      throw this.invalid(field, "an integer that is not negative", "非負整數");
     }
     return this.#bounded(field, value as number);
   }
@@ -102,52 +102,62 @@ export class Fields {
     const field = this.pick(...names);
     if (field === undefined) return otherwise;
     const value = this.record[field];
-    if (typeof value !== "boolean") throw this.invalid(field, "true or false");
+    if (typeof value !== "boolean") throw this.invalid(field, "true or false", "true 或 false");
     return value;
   }
 
   text(field: string): string | undefined {
     if (!this.has(field)) return undefined;
     const value = this.record[field];
-    if (typeof value !== "string") throw this.invalid(field, "a string");
+    if (typeof value !== "string") throw this.invalid(field, "a string", "字串");
     return value;
   }
 
   strings(field: string, length?: number): readonly string[] | undefined {
-    return this.list(field, "strings", (v): v is string => typeof v === "string", length);
+    return this.list(field, { en: "strings", zh: "字串" }, (v): v is string => typeof v === "string", length);
   }
 
   counts(field: string, length?: number): readonly number[] | undefined {
     return this.list(
       field,
-      "integers that are not negative",
+      { en: "integers that are not negative", zh: "非負整數" },
       (v): v is number => Number.isInteger(v) && (v as number) >= 0,
       length,
     );
   }
 
   objects(field: string, length?: number): readonly Record<string, unknown>[] | undefined {
-    return this.list(field, "objects", (v): v is Record<string, unknown> => isRecord(v), length);
+    return this.list(
+      field,
+      { en: "objects", zh: "物件" },
+      (v): v is Record<string, unknown> => isRecord(v),
+      length,
+    );
   }
 
   sub(field: string): Fields | undefined {
     if (!this.has(field)) return undefined;
     const value = this.record[field];
-    if (!isRecord(value)) throw this.invalid(field, "an object");
+    if (!isRecord(value)) throw this.invalid(field, "an object", "物件");
     return new Fields(value, this.type, this.source);
   }
 
   private list<T>(
     field: string,
-    what: string,
+    what: Text,
     is: (v: unknown) => v is T,
     length?: number,
   ): readonly T[] | undefined {
     if (!this.has(field)) return undefined;
     const value = this.record[field];
-    if (!Array.isArray(value) || !value.every(is)) throw this.invalid(field, `a list of ${what}`);
+    if (!Array.isArray(value) || !value.every(is))
+      throw this.invalid(field, `a list of ${what.en}`, `${what.zh}的清單`);
     if (length !== undefined && value.length < length) {
-      throw this.contradiction(`${field} has ${value.length} entries for ${length} layers`, field);
+      throw this.contradiction(
+        `${field} has ${value.length} entries for ${length} layers`,
+        `${field} 有 ${value.length} 項，但有 ${length} 層`,
+        field,
+      );
     }
     return value;
   }

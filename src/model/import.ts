@@ -1,5 +1,6 @@
 /** Hugging Face config.json -> Model. The one door: everything else in this folder takes a checked `Model`. */
-import { err, ok, type Result, TesseraError } from "../base/index.ts";
+import { err, ok, type Result, TesseraError, type Text } from "../base/index.ts";
+import { nearest } from "../base/nearest.ts";
 import { fail } from "./errors.ts";
 import { ARCHITECTURES, FAMILIES } from "./families/index.ts";
 import { Fields, isRecord, type Source } from "./fields.ts";
@@ -15,15 +16,19 @@ export type ImportOptions = Source & { readonly name?: string };
  * // errors: MODEL_NOT_JSON, MODEL_TYPE_UNKNOWN, MODEL_FIELD_MISSING, ... with file:line:column
  */
 export function parseModel(text: string, options: ImportOptions = {}): Result<Model> {
-  let config: unknown;
+  const config = parseConfig(text, options);
+  return config.ok ? importModel(config.value, { ...options, text }) : config;
+}
+
+/** The data of a config.json: JSON, or MODEL_NOT_JSON. */
+export function parseConfig(text: string, { file }: Pick<ImportOptions, "file"> = {}): Result<unknown> {
   try {
     // Python writes Infinity and NaN, which JSON does not know; they only stand in fields that are not read.
-    config = JSON.parse(text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null"));
+    return ok(JSON.parse(text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null")));
   } catch (cause) {
-    const place = options.file === undefined ? {} : { file: options.file };
+    const place = file === undefined ? {} : { file };
     return err(fail("MODEL_NOT_JSON", { detail: (cause as Error).message }, place, cause));
   }
-  return importModel(config, { ...options, text });
 }
 
 /** Reads a config.json that is parsed already; multimodal models give their text part. */
@@ -109,15 +114,16 @@ function knownType(
   );
 }
 
-function closest(name: string): string {
-  const stem = name
-    .toLowerCase()
-    .replace(/[^a-z]/g, "")
-    .slice(0, 4);
-  const near = Object.keys(FAMILIES).filter(
-    (known) => stem.length > 2 && known.replace(/[^a-z]/g, "").startsWith(stem),
-  );
-  return near.length === 0 ? "" : ` (${near.join(", ")} ?)`;
+/** The known types a person may mean: the one a slip away, and those of the same beginning. */
+function closest(name: string): Text {
+  const known = Object.keys(FAMILIES);
+  const letters = (type: string) => type.toLowerCase().replace(/[^a-z]/g, "");
+  const stem = letters(name).slice(0, 4);
+  const meant = nearest(name, known);
+  const alike = known.filter((type) => stem.length > 2 && letters(type).startsWith(stem));
+  const near = [...new Set(meant ? [meant, ...alike] : alike)].slice(0, 6);
+  if (near.length === 0) return { en: "", zh: "" };
+  return { en: `; did you mean ${near.join(", ")}?`, zh: `；是否為 ${near.join("、")}？` };
 }
 
 function quantization(

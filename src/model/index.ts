@@ -9,7 +9,7 @@ export {
   type TokenFlops,
   visibleKeys,
 } from "./flops.ts";
-export { type ImportOptions, importModel, parseModel } from "./import.ts";
+export { type ImportOptions, importModel, parseConfig, parseModel } from "./import.ts";
 export { KNOWN_MODELS, knownConfig } from "./known/index.ts";
 export { bodyWeights, countParameters, type ParameterCounts } from "./parameters.ts";
 export type * from "./types.ts";

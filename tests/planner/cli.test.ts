@@ -146,6 +146,59 @@ test("estimate takes many cases and tells bad ones apart", () => {
   expect(JSON.parse(one.out).results[0].time.seconds).toBeGreaterThan(0);
 });
 
+test("a fault in a case's model or cluster names the case, the key and the line", () => {
+  const good = { cluster: "h100:8", training: { sequence: 4096, globalBatch: 32 } };
+  const list = [
+    { ...good, model: "llama-3.1-8b" },
+    { ...good, model: "nowhere.json" },
+    { ...good, model: { model_type: "qwen9" } },
+    { ...good, model: { ...config, hidden_size: -1 } },
+    { ...good, model: "llama-3.1-8b", cluster: { groups: [{ device: "h100", nodes: 0 }] } },
+  ];
+  writeFileSync(join(folder, "faults.json"), JSON.stringify(list, null, 1));
+  const run = tessera(["estimate", "faults.json", "--json"]);
+  const { results } = JSON.parse(run.out);
+  expect(results.map((r: { ok: boolean }) => r.ok)).toEqual([true, false, false, false, false]);
+  const lineOf = (text: string) => 1 + JSON.stringify(list, null, 1).split(text)[0]!.split("\n").length - 1;
+  const told = results
+    .slice(1)
+    .map(({ error }: { error: { code: string; message: { en: string }; place: { line: number } } }) => [
+      error.code,
+      error.message.en.slice(0, 15),
+      error.place.line,
+    ]);
+  expect(told).toEqual([
+    ["PLAN_NO_FILE", "case 1, model: ", lineOf('"nowhere.json"')],
+    ["MODEL_TYPE_UNKNOWN", "case 2, model: ", lineOf('"qwen9"') - 1],
+    ["MODEL_FIELD_INVALID", "case 3, model: ", lineOf('"hidden_size": -1')],
+    ["CLUSTER_EMPTY", "case 4, cluster", lineOf('"nodes": 0')],
+  ]);
+  // The verb has no such option.
+  expect(run.err).not.toContain("--model");
+});
+
+test("estimate prints the schema of its cases in both languages", () => {
+  const told = JSON.parse(tessera(["estimate", "--schema"]).out);
+  expect(Object.keys(told.$defs.case.properties)).toContain("override");
+  const document = JSON.parse(tessera(["estimate", "--schema", "--json"]).out);
+  expect(document.schema).toBe("tessera.case-schema/v1");
+  expect(document.document).toEqual(told);
+});
+
+test("the documentation names every key of a case", () => {
+  const { $defs } = JSON.parse(tessera(["estimate", "--schema"]).out);
+  type Schema = { properties?: Record<string, Schema>; anyOf?: Schema[] };
+  const keys = (one: Schema): string[] => [
+    ...Object.entries(one.properties ?? {}).flatMap(([name, inner]) => [name, ...keys(inner)]),
+    ...(one.anyOf ?? []).flatMap(keys),
+  ];
+  for (const lang of ["en", "zh"]) {
+    const text = readFileSync(join(ROOT, `docs/${lang}/planner.md`), "utf8");
+    const missing = keys($defs.case).filter((name) => !new RegExp(`[\`."]${name}[\`"]`).test(text));
+    expect(missing).toEqual([]);
+  }
+});
+
 test("bad input says what, where and what next", () => {
   writeFileSync(join(folder, "zero.yaml"), "groups:\n  - device: h100\n    nodes: 0\n");
   const zero = tessera(["plan", "--model", "config.json", "--cluster", "zero.yaml"]);
@@ -208,7 +261,7 @@ test("a case that is wrong is told by file, line and what is allowed", () => {
     expect(run.out).toContain("good");
     return run.err;
   };
-  expect(told("schedule: zigzag")).toMatch(/ESTIMATE_CASE[\s\S]*known: gpipe[\s\S]*cases\.yaml:9/);
+  expect(told("schedule: zigzag")).toMatch(/ESTIMATE_CASE[\s\S]*one of gpipe[\s\S]*cases\.yaml:9/);
   expect(told("data_parallel: 2")).toMatch(/unknown key; known: pp[\s\S]*cases\.yaml:9/);
   expect(told("DpShard: 2")).toContain("did you mean 'dpShard'?");
   expect(told("recompute: [norm, everything]")).toMatch(/recompute\[1\][\s\S]*cases\.yaml:9/);

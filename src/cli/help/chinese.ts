@@ -43,6 +43,7 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "serve the planner page on this machine and print its address": "在本機開啟規劃頁面並輸出網址",
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",
+  "print the JSON Schema of cases, for editors": "輸出案例的 JSON Schema，供編輯器使用",
   "a case, or a list of cases; - or nothing reads standard input": "一個案例或案例清單；- 或不給則讀標準輸入",
   // run, ps, status, logs, stop, resume
   "recipe.yaml": "recipe.yaml",

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { catalog, EXIT, type TesseraError, unwrap } from "../../base/index.ts";
+import { catalog, EXIT, type TesseraError, type Text, unwrap } from "../../base/index.ts";
 import {
   type Cluster,
   type DeviceProfile,
@@ -20,10 +20,7 @@ const fail = catalog({
   PLAN_NO_FILE: {
     exit: EXIT.usage,
     message: { en: "there is no file {path}", zh: "找不到檔案 {path}" },
-    next: {
-      en: "give a config.json, a folder that holds one, or for --model a name: {known}",
-      zh: "請給 config.json、含有它的資料夾；--model 也可給名稱：{known}",
-    },
+    next: { en: "{hint}", zh: "{hintZh}" },
   },
   PLAN_CLUSTER: {
     exit: EXIT.usage,
@@ -50,6 +47,7 @@ const fail = catalog({
   PLAN_YAML: {
     exit: EXIT.usage,
     message: { en: "the file cannot be read: {detail}", zh: "檔案無法讀取：{detail}" },
+    next: { en: "correct the line; indentation is by spaces", zh: "請修正該行；縮排須用空格" },
   },
   PLAN_MISSING: {
     exit: EXIT.usage,
@@ -62,6 +60,7 @@ const fail = catalog({
       en: "{option} takes a number from {low} to {high}, not '{text}'",
       zh: "{option} 須為 {low} 至 {high} 的數，而非「{text}」",
     },
+    next: { en: "tessera plan --help", zh: "tessera plan --help" },
   },
   PLAN_NAME: {
     exit: EXIT.usage,
@@ -71,15 +70,27 @@ const fail = catalog({
   PLAN_NUMBER: {
     exit: EXIT.usage,
     message: {
-      en: "{option} takes whole numbers from 1, not '{text}'",
-      zh: "{option} 須為不小於 1 的整數，而非「{text}」",
+      en: "{option} takes {what}, not '{text}'",
+      zh: "{option} 須為{what}，而非「{text}」",
     },
+    next: { en: "tessera plan --help", zh: "tessera plan --help" },
   },
 });
 
-export function readText(path: string): string {
-  if (!existsSync(path)) throw fail("PLAN_NO_FILE", { path, known: Object.keys(KNOWN_MODELS).join(", ") });
-  return readFileSync(path, "utf8");
+/** The text of a file; `what` says what else may be given where there is none. */
+export function readText(path: string, what: "file" | "model" = "file"): string {
+  if (existsSync(path) && statSync(path).isFile()) return readFileSync(path, "utf8");
+  const known = Object.keys(KNOWN_MODELS).join(", ");
+  throw fail(
+    "PLAN_NO_FILE",
+    what === "model"
+      ? {
+          path,
+          hint: `give a config.json, a folder that holds one, or a name: ${known}`,
+          hintZh: `請給 config.json、含有它的資料夾，或名稱：${known}`,
+        }
+      : { path, hint: `check the path: ls ${dirname(path)}`, hintZh: `請檢查路徑：ls ${dirname(path)}` },
+  );
 }
 
 /** A config.json, given as such or as the folder that holds it. */
@@ -97,7 +108,7 @@ export function readModel(cwd: string, given: string): Model {
     basename(file) === "config.json"
       ? basename(resolve(file, ".."))
       : basename(file, ".json").replace(/_config$/, "");
-  return unwrap(parseModel(readText(file), { file, name }));
+  return unwrap(parseModel(readText(file, "model"), { file, name }));
 }
 
 /** Recorded loads as what they mean for each degree of expert parallelism. */
@@ -154,18 +165,27 @@ export function readCluster(cwd: string, given: string): Cluster {
   throw located(result.error, source, file);
 }
 
+/** More than any cluster, batch or sequence holds; sums of bytes stay exact below it. */
+const MOST = 2 ** 31;
+const ONE: Text = { en: "a whole number from 1 to 2147483648", zh: "1 至 2147483648 的整數" };
+const LIST: Text = { en: "whole numbers from 1 to 2147483648", zh: "1 至 2147483648 的整數" };
+
 /** `--tp 1,2,4` */
 export function numbers(option: string, text: string | undefined): number[] | undefined {
   if (text === undefined) return undefined;
   return text.split(",").map((part) => {
     const value = Number(part);
-    if (!Number.isInteger(value) || value < 1) throw fail("PLAN_NUMBER", { option, text });
+    if (!Number.isInteger(value) || value < 1 || value > MOST)
+      throw fail("PLAN_NUMBER", { option, text, what: LIST });
     return value;
   });
 }
 
-export const number = (option: string, text: string): number =>
-  (numbers(option, text) as number[])[0] as number;
+export function number(option: string, text: string): number {
+  const [value, ...more] = numbers(option, text) as number[];
+  if (value === undefined || more.length > 0) throw fail("PLAN_NUMBER", { option, text, what: ONE });
+  return value;
+}
 
 /** A number in a range, for shares and ratios. */
 export function ratio(option: string, text: string, low: number, high: number): number {

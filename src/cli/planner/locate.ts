@@ -22,8 +22,8 @@ export function placeOf({ document, lines }: Located, path: string, file: string
   return { file };
 }
 
-/** The same error with the place its `path` parameter names. */
+/** The same error with the place that its `key` names, or its `path` where it has no key. */
 export function located(error: TesseraError, source: Located, file: string, prefix = ""): TesseraError {
-  const path = `${prefix}${String(error.params["path"] ?? "")}`;
+  const path = `${prefix}${String(error.params["key"] ?? error.params["path"] ?? "")}`;
   return new TesseraError(error.code, error.entry, error.params, placeOf(source, path, file), error);
 }

@@ -73,7 +73,7 @@ async function run(context: Context, options: Options): Promise<0> {
   const most = options.points === undefined ? Number.POSITIVE_INFINITY : number("--points", options.points);
   const wanted = options.ranks === undefined ? undefined : number("--ranks", options.ranks);
   const file = options.model === undefined ? undefined : modelFile(context.cwd, options.model);
-  const text = file && readText(file);
+  const text = file && readText(file, "model");
   const model = text && file ? unwrap(parseModel(text, { file })) : null;
   const config = text ? (JSON.parse(text) as Record<string, unknown>) : null;
 

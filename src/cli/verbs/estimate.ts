@@ -1,32 +1,25 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import {
-  catalog,
   errorJson,
   EXIT,
   formatBytes,
   formatCount,
   formatSeconds,
+  type Lang,
   renderError,
-  TesseraError,
   unwrap,
 } from "../../base/index.ts";
-import { estimate as run, type Estimate, plainMemory, readCase } from "../../layout/index.ts";
-import type { Verb } from "../context.ts";
-import { withProfile } from "../../cluster/index.ts";
-import { readProfile, readText } from "../planner/inputs.ts";
-import { type Located, located, parseLocated } from "../planner/locate.ts";
-import { mfuTable } from "../planner/report.ts";
+import { type Cluster, withProfile } from "../../cluster/index.ts";
+import { casesJsonSchema, type Estimate, plainMemory } from "../../layout/index.ts";
+import type { Context, Verb } from "../context.ts";
+import { answerCases } from "../planner/cases.ts";
 import { split } from "../planner/draw.ts";
+import { readProfile, readText } from "../planner/inputs.ts";
+import { mfuTable } from "../planner/report.ts";
 import { table } from "../table.ts";
 
-const fail = catalog({
-  ESTIMATE_JSON: {
-    exit: EXIT.usage,
-    message: { en: "the cases are not JSON: {detail}", zh: "案例不是 JSON：{detail}" },
-    next: { en: "see docs/en/planner.md, section Estimate", zh: "見 docs/zh/planner.md 的「估算」一節" },
-  },
-});
+type Options = { profile?: string; schema: boolean };
 
 /** Time and memory of given layouts: JSON cases in, JSON out. */
 export const estimate: Verb = {
@@ -39,120 +32,64 @@ export const estimate: Verb = {
     command
       .argument("[file]", "a case, or a list of cases; - or nothing reads standard input", "-")
       .option("--profile <file>", "what tessera calibrate measured on these devices")
-      .action((file: string, options: { profile?: string }) =>
-        act((context) => {
-          const profile =
-            options.profile === undefined ? undefined : readProfile(context.cwd, options.profile);
-          const path = file === "-" ? undefined : resolve(context.cwd, file);
-          const text = path === undefined ? readFileSync(0, "utf8") : readText(path);
-          const base = path === undefined ? context.cwd : dirname(path);
-          const cases = parseCases(text, path);
-          const results = cases.list.map((data, index) => {
-            try {
-              const read = readCase(withModel(data, base), index, (cluster) =>
-                profile ? unwrap(withProfile(cluster, profile, options.profile)) : cluster,
-              );
-              return read.ok ? run(read.value) : at(read.error, cases, index, path);
-            } catch (cause) {
-              // A model file that is missing or broken spoils its own case only.
-              if (cause instanceof TesseraError) return cause;
-              throw cause;
-            }
-          });
-          const failed = results.filter((result) => result instanceof Error).length;
-          context.data({
-            schema: "tessera.estimate/v1",
-            results: results.map((r) =>
-              r instanceof Error
-                ? { ok: false, error: errorJson(r) }
-                : { ok: true, ...r, memory: plainMemory(r.memory) },
-            ),
-          });
-          if (results.length === 1 && results[0] instanceof Error) throw results[0];
-          for (const result of results)
-            if (result instanceof Error) context.talk(renderError(result, context.lang));
-          const good = results.filter((result): result is Estimate => !(result instanceof Error));
-          if (good.length > 0) context.out(estimatesTable(good));
-          const only = good[0];
-          if (only && good.length === 1)
-            context.out(`\n${split(only.time, context.lang)}\n\n${mfuTable(only.time, context.lang)}`);
-          return failed > 0 ? EXIT.usage : EXIT.done;
-        }),
+      .option("--schema", "print the JSON Schema of cases, for editors", false)
+      .action((file: string, options: Options) =>
+        act((context) => (options.schema ? printSchema(context) : answer(context, file, options))),
       );
   },
 };
 
-type Cases = {
-  readonly list: readonly unknown[];
-  /** Path of a case in the text. */
-  readonly path: (index: number) => string;
-  readonly source: () => Located;
-};
-
-/** JSON, or YAML: a case, a list of cases, or `{ cases: [...] }`. */
-function parseCases(text: string, file: string | undefined): Cases {
-  let source: Located | undefined;
-  const parsed = () => (source ??= parseLocated(text));
-  let data: unknown;
-  try {
-    // JSON first: it is many times faster than YAML, and long lists are JSON.
-    data = JSON.parse(text);
-  } catch (cause) {
-    const { document, lines } = parsed();
-    const wrong = document.errors[0];
-    data = wrong ? undefined : document.toJS();
-    if (wrong || data === null || typeof data !== "object") {
-      const at = wrong ? lines.linePos(wrong.pos[0]) : undefined;
-      throw fail(
-        "ESTIMATE_JSON",
-        { detail: (cause as Error).message },
-        { ...(file === undefined ? {} : { file }), ...(at ? { line: at.line, column: at.col } : {}) },
-        cause,
-      );
-    }
-  }
-  const wrapped = (data as { cases?: unknown } | null)?.cases;
-  if (Array.isArray(data)) return { list: data, path: (i) => `[${i}].`, source: parsed };
-  if (Array.isArray(wrapped)) return { list: wrapped, path: (i) => `cases[${i}].`, source: parsed };
-  return { list: [data], path: () => "", source: parsed };
+function printSchema(context: Context) {
+  const document = casesJsonSchema(context.lang);
+  context.out(JSON.stringify(document, null, 2));
+  context.data({ schema: "tessera.case-schema/v1", document });
+  return EXIT.done;
 }
 
-/** The error with its line in the file of cases. */
-function at(error: TesseraError, cases: Cases, index: number, file: string | undefined): TesseraError {
-  if (file === undefined || error.code !== "ESTIMATE_CASE") return error;
-  return located(error, cases.source(), file, cases.path(index));
+function answer(context: Context, file: string, options: Options) {
+  const { cwd, lang } = context;
+  const profile = options.profile === undefined ? undefined : readProfile(cwd, options.profile);
+  const adapt = (cluster: Cluster) =>
+    profile ? unwrap(withProfile(cluster, profile, options.profile)) : cluster;
+  const path = file === "-" ? undefined : resolve(cwd, file);
+  const results = answerCases(
+    path === undefined
+      ? { text: readFileSync(0, "utf8"), base: cwd }
+      : { text: readText(path), file: path, base: dirname(path) },
+    adapt,
+  );
+  context.data({
+    schema: "tessera.estimate/v1",
+    results: results.map((r) =>
+      r instanceof Error
+        ? { ok: false, error: errorJson(r) }
+        : { ok: true, ...r, memory: plainMemory(r.memory) },
+    ),
+  });
+  const [first] = results;
+  if (results.length === 1 && first instanceof Error) throw first;
+  for (const result of results) if (result instanceof Error) context.talk(renderError(result, lang));
+  const good = results.filter((result): result is Estimate => !(result instanceof Error));
+  if (good.length > 0) context.out(estimatesTable(good, lang));
+  const [only] = good;
+  if (only && good.length === 1) context.out(`\n${split(only.time, lang)}\n\n${mfuTable(only.time, lang)}`);
+  return good.length < results.length ? EXIT.usage : EXIT.done;
 }
 
-/** `model` may be a path to a config.json, relative to the case file. */
-function withModel(data: unknown, base: string): unknown {
-  const model = (data as { model?: unknown } | null)?.model;
-  if (typeof model !== "string") return data;
-  const path = resolve(base, model);
-  const file = existsSync(path) && !path.endsWith(".json") ? resolve(path, "config.json") : path;
-  return { ...(data as object), model: unwrap(readJson(file)) };
-}
+const BASIS = { measured: "實測", fitted: "擬合", assumed: "假設" } as const;
 
-function readJson(file: string): { ok: true; value: unknown } | { ok: false; error: Error } {
-  try {
-    return { ok: true, value: JSON.parse(readText(file)) };
-  } catch (cause) {
-    return cause instanceof SyntaxError
-      ? { ok: false, error: fail("ESTIMATE_JSON", { detail: cause.message }, { file }, cause) }
-      : { ok: false, error: cause as Error };
-  }
-}
-
-function estimatesTable(estimates: readonly Estimate[]): string {
+function estimatesTable(estimates: readonly Estimate[], lang: Lang): string {
+  const p = (en: string, zh: string) => (lang === "zh" ? zh : en);
   return table(
     [
-      { title: "case" },
-      { title: "layout" },
-      { title: "step", align: "right" },
-      { title: "tokens/s/device", align: "right" },
+      { title: p("case", "案例") },
+      { title: p("layout", "佈局") },
+      { title: p("step", "步"), align: "right" },
+      { title: p("tokens/s/device", "詞元/秒/加速器"), align: "right" },
       { title: "MFU", align: "right" },
-      { title: "fullest rank", align: "right" },
-      { title: "free", align: "right" },
-      { title: "profile" },
+      { title: p("fullest rank", "最滿的進程"), align: "right" },
+      { title: p("free", "空閒"), align: "right" },
+      { title: p("profile", "裝置數據") },
     ],
     estimates.map((e) => {
       const worst = e.memory.classes[e.memory.worst]?.memory;
@@ -164,7 +101,7 @@ function estimatesTable(estimates: readonly Estimate[]): string {
         `${(100 * e.time.mfu.model).toFixed(2)} %`,
         formatBytes((worst?.reserved ?? 0) + (worst?.framework ?? 0)),
         formatBytes(e.free),
-        e.basis,
+        p(e.basis, BASIS[e.basis]),
       ];
     }),
   );

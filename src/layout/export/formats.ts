@@ -24,7 +24,8 @@ export function fromArguments(text: string): Keys {
   const keys: Keys = {};
   for (let i = 0; i < words.length; i++) {
     const word = words[i] as string;
-    if (!word.startsWith("--")) throw new Cannot(`'${word}' stands where an option should`);
+    if (!word.startsWith("--"))
+      throw new Cannot(`'${word}' stands where an option should`, `應為選項之處卻是「${word}」`);
     const values: string[] = [];
     while (i + 1 < words.length && !(words[i + 1] as string).startsWith("--")) {
       values.push((words[++i] as string).replace(/^'(.*)'$/, "$1"));
@@ -56,7 +57,7 @@ function nest(keys: Keys): Tree {
 
 function flatten(tree: unknown, prefix = "", out: Keys = {}): Keys {
   if (tree === null || typeof tree !== "object" || Array.isArray(tree))
-    throw new Cannot("the document is no mapping");
+    throw new Cannot("the document is no mapping", "文件不是鍵值結構");
   for (const [key, value] of Object.entries(tree)) {
     const path = prefix ? `${prefix}.${key}` : key;
     if (value !== null && typeof value === "object" && !Array.isArray(value)) flatten(value, path, out);
@@ -71,6 +72,7 @@ export function fromYaml(text: string): Keys {
     return flatten(parse(text, { logLevel: "error" }));
   } catch (cause) {
     if (cause instanceof Cannot) throw cause;
-    throw new Cannot((cause as Error).message.split("\n")[0] as string);
+    const why = (cause as Error).message.split("\n")[0] as string;
+    throw new Cannot(why, why);
   }
 }

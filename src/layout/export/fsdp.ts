@@ -19,9 +19,12 @@ const SCHEDULE = pairs<Schedule>(
     zbv: "ZBVZeroBubble",
     dualpipev: "DualPipeV",
   },
-  "the schedule",
+  { en: "the schedule", zh: "排程" },
 );
-const DTYPE = pairs<"float32" | "bfloat16">({ float32: "float32", bfloat16: "bfloat16" }, "the format");
+const DTYPE = pairs<"float32" | "bfloat16">(
+  { float32: "float32", bfloat16: "bfloat16" },
+  { en: "the format", zh: "格式" },
+);
 
 /** Module names of every stage, as pipeline splitters take them. */
 function stageModules(settings: Settings): string[][] {
@@ -39,30 +42,45 @@ function common(
   { layout, training, products }: Settings,
   optimizers: readonly OptimizerKind[] = ["adamw"],
 ): void {
-  need(layout.zero === 3, `ZeRO-${layout.zero}: it shards weights`);
-  need(layout.stageRecompute === undefined, "recomputation that differs by stage");
-  need(layout.recompute.kind !== "selective", "recomputation by region");
+  need(layout.zero === 3, `ZeRO-${layout.zero}: it shards weights`, `ZeRO-${layout.zero}：它切分權重`);
+  need(layout.stageRecompute === undefined, "recomputation that differs by stage", "各階段不同的重算");
+  need(layout.recompute.kind !== "selective", "recomputation by region", "按區域重算");
   need(
     layout.recompute.kind !== "full" || layout.recompute.layers === undefined,
     "recomputation of some layers of a stage",
+    "只重算階段內部分層",
   );
-  need(layout.offload.activations.length === 0, "activation offload by region");
+  need(layout.offload.activations.length === 0, "activation offload by region", "按區域換出激活");
   need(
     layout.offload.optimizer === 0 || layout.offload.optimizer === 1,
     "a part of the optimizer on the host",
+    "只有部分優化器在主機",
   );
-  need(layout.slotsPerRank === undefined, "spare expert slots");
+  need(layout.slotsPerRank === undefined, "spare expert slots", "備用的專家槽位");
   const p = training.precision;
-  need(p.master === "none", `${p.weights} weights beside a ${p.master} master copy`);
-  need(p.weights === "float32" || p.weights === "bfloat16", `${p.weights} weights`);
+  need(
+    p.master === "none",
+    `${p.weights} weights beside a ${p.master} master copy`,
+    `${p.weights} 權重搭配 ${p.master} 主副本`,
+  );
+  need(p.weights === "float32" || p.weights === "bfloat16", `${p.weights} weights`, `${p.weights} 權重`);
   need(
     p.experts === undefined || p.experts === p.weights,
     "experts in another format than the other weights",
+    "專家與其他權重格式不同",
   );
-  need(p.moments === p.weights, `${p.moments} moments beside ${p.weights} weights`);
-  need(p.dispatch === p.activations, "a dispatch format of its own");
-  need(optimizers.includes(training.optimizer), `the ${training.optimizer} optimizer`);
-  need(products === undefined, `${products} products`);
+  need(
+    p.moments === p.weights,
+    `${p.moments} moments beside ${p.weights} weights`,
+    `${p.weights} 權重搭配 ${p.moments} 動量`,
+  );
+  need(p.dispatch === p.activations, "a dispatch format of its own", "單獨的分發格式");
+  need(
+    optimizers.includes(training.optimizer),
+    `the ${training.optimizer} optimizer`,
+    `${training.optimizer} 優化器`,
+  );
+  need(products === undefined, `${products} products`, `${products} 矩陣乘`);
 }
 
 function precision(weights: "float32" | "bfloat16", compute: string, reduce: string): Precision {
@@ -80,11 +98,19 @@ function precision(weights: "float32" | "bfloat16", compute: string, reduce: str
 export function toTorchtitan(settings: Settings): Keys {
   const { layout, training } = settings;
   common(settings);
-  need(!training.mtp, "multi-token prediction");
-  need(layout.tp === 1 || layout.sequenceParallel, "tensor without sequence parallelism");
-  need(layout.cp === 1 || layout.contextParallel !== "ulysses", "Ulysses context parallelism");
-  need(layout.etp === 1, "expert tensor parallelism");
-  need(training.precision.gradients === "float32", "gradients reduced in bf16");
+  need(!training.mtp, "multi-token prediction", "多詞元預測");
+  need(
+    layout.tp === 1 || layout.sequenceParallel,
+    "tensor without sequence parallelism",
+    "沒有序列並行的張量並行",
+  );
+  need(
+    layout.cp === 1 || layout.contextParallel !== "ulysses",
+    "Ulysses context parallelism",
+    "Ulysses 上下文並行",
+  );
+  need(layout.etp === 1, "expert tensor parallelism", "專家張量並行");
+  need(training.precision.gradients === "float32", "gradients reduced in bf16", "以 bf16 規約梯度");
   return {
     "parallelism.data_parallel_replicate_degree": layout.dpReplicate,
     "parallelism.data_parallel_shard_degree": layout.dpShard,
@@ -176,10 +202,18 @@ const all = (context: ReadContext): number[] => Array.from({ length: context.lay
 export function toAutomodel(settings: Settings): Keys {
   const { layout, training } = settings;
   common(settings);
-  need(layout.etp === 1, "expert tensor parallelism");
-  need(layout.ep === 1 || !layout.sequenceParallel, "sequence parallelism with expert parallelism");
-  need(layout.cp === 1 || layout.contextParallel === "ring", `${layout.contextParallel} context parallelism`);
-  need(!training.mtp, "multi-token prediction");
+  need(layout.etp === 1, "expert tensor parallelism", "專家張量並行");
+  need(
+    layout.ep === 1 || !layout.sequenceParallel,
+    "sequence parallelism with expert parallelism",
+    "序列並行與專家並行同用",
+  );
+  need(
+    layout.cp === 1 || layout.contextParallel === "ring",
+    `${layout.contextParallel} context parallelism`,
+    `${layout.contextParallel} 上下文並行`,
+  );
+  need(!training.mtp, "multi-token prediction", "多詞元預測");
   return {
     "distributed.strategy": "fsdp2",
     "distributed.dp_size": layout.dpShard * layout.dpReplicate,
@@ -258,25 +292,30 @@ export function fromAutomodel(given: Keys, context: ReadContext): Settings {
   };
 }
 
-const OPTIMIZER = pairs<OptimizerKind>({ adamw: "adamw", muon: "muon" }, "the optimizer");
+const OPTIMIZER = pairs<OptimizerKind>(
+  { adamw: "adamw", muon: "muon" },
+  { en: "the optimizer", zh: "優化器" },
+);
 
 /** Names of VeOmni's `model.accelerator` tree (2026); with mixed precision it holds fp32 weights, without it bf16 ones. */
 export function toVeomni(settings: Settings): Keys {
   const { layout, training } = settings;
   const { precision: p } = training;
   common(settings, ["adamw", "muon"]);
-  need(layout.pp === 1, "pipeline parallelism");
-  need(layout.tp === 1, "tensor parallelism");
-  need(layout.etp === 1, "expert tensor parallelism");
+  need(layout.pp === 1, "pipeline parallelism", "流水線並行");
+  need(layout.tp === 1, "tensor parallelism", "張量並行");
+  need(layout.etp === 1, "expert tensor parallelism", "專家張量並行");
   need(
     layout.cp === 1 || layout.contextParallel === "ulysses",
     `${layout.contextParallel} context parallelism`,
+    `${layout.contextParallel} 上下文並行`,
   );
-  need(!training.mtp, "multi-token prediction");
+  need(!training.mtp, "multi-token prediction", "多詞元預測");
   const mixed = p.weights === "float32";
   need(
     mixed || (p.activations === "bfloat16" && p.gradients === "bfloat16"),
     "bf16 weights with fp32 activations or gradients",
+    "bf16 權重搭配 fp32 激活或梯度",
   );
   const a = (name: string) => `model.accelerator.${name}`;
   return {

@@ -88,24 +88,27 @@ const bridge: Form = {
 const tessera: Form = {
   title: "Tessera",
   write: ({ layout, training, products }) => {
-    need(products === undefined, `${products} products`);
+    need(products === undefined, `${products} products`, `${products} 矩陣乘`);
     need(
       layout.tp === 1 && layout.cp === 1 && layout.etp === 1,
       "tensor, context or expert tensor parallelism",
+      "張量、上下文或專家張量並行",
     );
-    need(layout.zero === 3, "anything but sharded weights");
+    need(layout.zero === 3, "anything but sharded weights", "不切分權重");
     need(
       layout.schedule === "1f1b" || layout.schedule === "interleaved1f1b",
       `the ${layout.schedule} schedule`,
+      `${layout.schedule} 排程`,
     );
-    need(layout.recompute.kind !== "selective", "recomputation by region");
+    need(layout.recompute.kind !== "selective", "recomputation by region", "按區域重算");
     need(
       layout.recompute.kind !== "full" || layout.recompute.layers === undefined,
       "recomputation of some layers",
+      "只重算部分層",
     );
-    need(layout.stageRecompute === undefined, "recomputation that differs by stage");
-    need(layout.offload.optimizer === 0 && layout.offload.activations.length === 0, "offload");
-    need(layout.reshardAfterForward, "weights that stay gathered");
+    need(layout.stageRecompute === undefined, "recomputation that differs by stage", "各階段不同的重算");
+    need(layout.offload.optimizer === 0 && layout.offload.activations.length === 0, "offload", "換出");
+    need(layout.reshardAfterForward, "weights that stay gathered", "保持聚合的權重");
     const { pp, vpp, tp, cp, dpReplicate, dpShard, ep, schedule, stages, recompute, slotsPerRank } = layout;
     const { sequence, microBatch, globalBatch, precision, optimizer, mtp } = training;
     return `${JSON.stringify(
@@ -141,8 +144,11 @@ const tessera: Form = {
       mtp: boolean;
     };
     need(
-      typeof data?.layout === "object" && typeof data.batch === "object",
-      "no layout and batch in the document",
+      [data?.layout, data?.batch, data?.precision, data?.optimizer].every(
+        (part) => typeof part === "object" && part,
+      ),
+      "layout, precision, batch or optimizer is not in the document",
+      "文件缺少 layout、precision、batch 或 optimizer",
     );
     const { slotsPerRank, recompute, ...layout } = data.layout;
 
@@ -174,7 +180,8 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Cannot((cause as Error).message);
+    const why = (cause as Error).message;
+    throw new Cannot(why, why);
   }
 }
 
@@ -211,7 +218,7 @@ export function exportPlan(settings: Settings, target: Target): Result<string> {
     return ok(form.write(canonical(settings)));
   } catch (cause) {
     if (cause instanceof Cannot)
-      return err(layoutFail("EXPORT_UNSUPPORTED", { target: form.title, what: cause.message }));
+      return err(layoutFail("EXPORT_UNSUPPORTED", { target: form.title, what: cause.text }));
     throw cause;
   }
 }
@@ -223,7 +230,7 @@ export function importPlan(text: string, target: Target, context: ReadContext): 
     return ok(canonical(form.read(text, context)));
   } catch (cause) {
     if (cause instanceof Cannot)
-      return err(layoutFail("EXPORT_READ", { target: form.title, detail: cause.message }));
+      return err(layoutFail("EXPORT_READ", { target: form.title, detail: cause.text }));
     throw cause;
   }
 }

@@ -26,22 +26,28 @@ const REGIONS = pairs<RecomputeRegion>(
     sharedExperts: "shared_experts",
     hyperConnection: "mhc",
   },
-  "recomputation of",
+  { en: "recomputation of", zh: "重算" },
 );
 const OFFLOAD = pairs<RecomputeRegion>(
   { coreAttention: "core_attn", moeActivation: "moe_act", norm: "attn_norm", moe: "expert_fc1" },
-  "activation offload of",
+  { en: "activation offload of", zh: "換出激活" },
 );
 const CONTEXT = pairs<Layout["contextParallel"]>(
   { ring: "p2p", allGather: "all_gather", ulysses: "a2a" },
-  "context parallelism",
+  { en: "context parallelism", zh: "上下文並行" },
 );
 const MINDSPEED_CONTEXT = pairs<Layout["contextParallel"]>(
   { ring: "megatron_cp_algo", allGather: "kvallgather_cp_algo", ulysses: "ulysses_cp_algo" },
-  "context parallelism",
+  { en: "context parallelism", zh: "上下文並行" },
 );
-const OPTIMIZER = pairs<OptimizerKind>({ adamw: "adam", muon: "muon", sgd: "sgd" }, "optimizer");
-const MOMENT = pairs<Precision["moments"]>({ float32: "fp32", bfloat16: "bf16", fp8: "fp8" }, "moments");
+const OPTIMIZER = pairs<OptimizerKind>(
+  { adamw: "adam", muon: "muon", sgd: "sgd" },
+  { en: "optimizer", zh: "優化器" },
+);
+const MOMENT = pairs<Precision["moments"]>(
+  { float32: "fp32", bfloat16: "bf16", fp8: "fp8" },
+  { en: "moments", zh: "動量格式" },
+);
 const SCHEDULES = new Set<Schedule>(["1f1b", "interleaved1f1b"]);
 
 export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
@@ -66,6 +72,7 @@ export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
     need(
       layout.tp === 1 || layout.ep === 1,
       "tensor with expert parallelism but without sequence parallelism",
+      "張量與專家並行同用而無序列並行",
     );
   if (layout.cp > 1) {
     if (flavour === "mindspeed") {
@@ -75,7 +82,7 @@ export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
   writePipeline(layout, training.mtp, keys, flavour);
   writeSharding(layout, keys);
   writeRecompute(layout, keys, flavour);
-  need(layout.slotsPerRank === undefined, "spare expert slots");
+  need(layout.slotsPerRank === undefined, "spare expert slots", "備用的專家槽位");
   writePrecision(precision, training.optimizer, keys);
   writeProducts(settings, keys, flavour);
   if (training.mtp) keys["mtp-num-layers"] = 1;
@@ -88,6 +95,7 @@ function writePipeline(layout: Layout, mtp: boolean, keys: Keys, flavour: Megatr
     need(
       SCHEDULES.has(layout.schedule) || layout.schedule === "dualpipev",
       `the ${layout.schedule} schedule`,
+      `${layout.schedule} 排程`,
     );
     if (layout.schedule === "dualpipev") keys["schedules-method"] = "dualpipev";
     const slots = Math.max(...sizes);
@@ -100,7 +108,7 @@ function writePipeline(layout: Layout, mtp: boolean, keys: Keys, flavour: Megatr
       keys["num-layers-per-virtual-pipeline-stage"] = slots;
     return;
   }
-  need(SCHEDULES.has(layout.schedule), `the ${layout.schedule} schedule`);
+  need(SCHEDULES.has(layout.schedule), `the ${layout.schedule} schedule`, `${layout.schedule} 排程`);
   keys["num-layers"] = sizes.reduce((a, b) => a + b, 0);
   // The layout string says how many virtual stages a rank has; saying it twice is refused.
   if (layout.pp > 1) {
@@ -121,17 +129,18 @@ function writeSharding(layout: Layout, keys: Keys): void {
     need(
       layout.zero === 2 || layout.reshardAfterForward,
       "weights that stay gathered after the forward pass",
+      "前向後仍保持聚合的權重",
     );
   }
   if (layout.dpReplicate > 1) {
-    need(layout.zero >= 1, "replicas of an optimizer that is not sharded");
+    need(layout.zero >= 1, "replicas of an optimizer that is not sharded", "未切分優化器的副本");
     keys["num-distributed-optimizer-instances"] = layout.dpReplicate;
   }
 }
 
 function writeRecompute(layout: Layout, keys: Keys, flavour: MegatronFlavour): void {
   const { recompute, offload } = layout;
-  need(layout.stageRecompute === undefined, "recomputation that differs by stage");
+  need(layout.stageRecompute === undefined, "recomputation that differs by stage", "各階段不同的重算");
   if (recompute.kind === "full") {
     keys["recompute-granularity"] = "full";
     keys["recompute-method"] = recompute.layers === undefined ? "uniform" : "block";
@@ -142,7 +151,7 @@ function writeRecompute(layout: Layout, keys: Keys, flavour: MegatronFlavour): v
   }
   if (offload.optimizer > 0) {
     if (flavour === "mindspeed") {
-      need(offload.optimizer === 1, "a part of the optimizer on the host");
+      need(offload.optimizer === 1, "a part of the optimizer on the host", "只有部分優化器在主機");
       keys["swap-optimizer"] = true;
     } else {
       keys["optimizer-cpu-offload"] = true;
@@ -150,10 +159,10 @@ function writeRecompute(layout: Layout, keys: Keys, flavour: MegatronFlavour): v
     }
   }
   if (offload.activations.length > 0) {
-    need(flavour === "megatron", "activation offload by region");
+    need(flavour === "megatron", "activation offload by region", "按區域換出激活");
     keys["fine-grained-activation-offloading"] = true;
     keys["offload-modules"] = offload.activations.map((region) => {
-      need(region !== "layerInput", "offload of layer inputs");
+      need(region !== "layerInput", "offload of layer inputs", "換出層輸入");
       return OFFLOAD.to(region as RecomputeRegion);
     });
   }
@@ -163,21 +172,28 @@ function writePrecision(p: Precision, optimizer: OptimizerKind, keys: Keys): voi
   need(
     p.experts === undefined || p.experts === p.weights,
     "experts in another format than the other weights",
+    "專家與其他權重格式不同",
   );
   if (p.weights === "float32") {
     need(
       p.activations === "float32" && p.gradients === "float32" && p.master === "none",
       "fp32 weights with mixed precision",
+      "fp32 權重搭配混合精度",
     );
-    need(p.dispatch === "float32" && p.moments === "float32", "fp32 weights with smaller states");
+    need(
+      p.dispatch === "float32" && p.moments === "float32",
+      "fp32 weights with smaller states",
+      "fp32 權重搭配較小的狀態",
+    );
     return;
   }
-  need(p.weights !== "fp4", "fp4 weights");
+  need(p.weights !== "fp4", "fp4 weights", "fp4 權重");
   need(
     p.activations === "bfloat16" && p.dispatch === "bfloat16",
     "activations or dispatch that are not bf16",
+    "非 bf16 的激活或分發",
   );
-  need(p.master === "float32", `a ${p.master} master copy`);
+  need(p.master === "float32", `a ${p.master} master copy`, `${p.master} 主副本`);
   keys["bf16"] = true;
   if (p.weights === "fp8" || p.weights === "mxfp8") {
     keys["fp8-format"] = p.weights === "mxfp8" ? "e4m3" : "hybrid";
@@ -187,7 +203,7 @@ function writePrecision(p: Precision, optimizer: OptimizerKind, keys: Keys): voi
   if (p.gradients === "float32") keys["accumulate-allreduce-grads-in-fp32"] = true;
   else keys["grad-reduce-in-bf16"] = true;
   if (p.moments !== "float32") {
-    need(optimizer !== "sgd", "small moments without moments");
+    need(optimizer !== "sgd", "small moments without moments", "沒有動量的優化器縮小動量");
     keys["use-precision-aware-optimizer"] = true;
     keys["exp-avg-dtype"] = MOMENT.to(p.moments);
     keys["exp-avg-sq-dtype"] = MOMENT.to(p.moments);
@@ -200,12 +216,13 @@ function writeProducts({ products, training }: Settings, keys: Keys, flavour: Me
   need(
     training.precision.weights === "bfloat16",
     `${products} products of ${training.precision.weights} weights`,
+    `${training.precision.weights} 權重的 ${products} 矩陣乘`,
   );
   if (products === "fp8") {
     keys["fp8-format"] = "e4m3";
     keys["fp8-recipe"] = "blockwise";
   } else {
-    need(flavour === "megatron", "fp4 products");
+    need(flavour === "megatron", "fp4 products", "fp4 矩陣乘");
     keys["fp4-format"] = "e2m1";
     keys["fp4-recipe"] = "nvfp4";
   }
@@ -258,7 +275,11 @@ export function fromMegatron(given: Keys, context: ReadContext, flavour: Megatro
         : [],
     },
   };
-  need(worldOf(layout) === context.world, `${context.world} devices do not divide into these degrees`);
+  need(
+    worldOf(layout) === context.world,
+    `${context.world} devices do not divide into these degrees`,
+    `${context.world} 個加速器無法按這些並行度分配`,
+  );
   return {
     layout,
     training: {
@@ -291,7 +312,7 @@ function readPipeline(
         ? total / keys.number("num-layers-per-virtual-pipeline-stage") / pp
         : 1;
     const slots = total / (pp * vpp);
-    need(Number.isInteger(slots), "layers that do not divide into stages");
+    need(Number.isInteger(slots), "layers that do not divide into stages", "層數無法整除階段數");
     const counts = Array.from({ length: pp * vpp }, () => slots);
     for (const slot of keys.text("noop-layers", "").split(",").filter(Boolean)) {
       const stage = Math.floor(Number(slot) / slots);
@@ -307,7 +328,11 @@ function readPipeline(
   const counts = expand(text)
     .split("|")
     .map((stage) => stage.replaceAll(/[^t]/g, "").length);
-  need(counts.length % pp === 0, `${counts.length} stages for pp ${pp}`);
+  need(
+    counts.length % pp === 0,
+    `${counts.length} stages for pp ${pp}`,
+    `pp ${pp} 卻有 ${counts.length} 個階段`,
+  );
   const vpp = counts.length / pp;
   return { vpp, schedule: vpp > 1 ? "interleaved1f1b" : "1f1b", stages: stagesOf(counts) };
 }

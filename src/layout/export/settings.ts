@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import { type Layout, microBatches, type Recompute, SINGLE, type Training } from "../layout.ts";
 
 /** What an export carries: everything a training stack must be told to run the plan. */
@@ -16,9 +17,15 @@ export type Value = string | number | boolean | readonly (string | number)[] | r
 export type Keys = Record<string, Value>;
 
 /** Thrown by writers and readers; the door turns it into a coded error. */
-export class Cannot extends Error {}
-export function need(ok: boolean, what: string): void {
-  if (!ok) throw new Cannot(what);
+export class Cannot extends Error {
+  readonly text: Text;
+  constructor(en: string, zh: string) {
+    super(en);
+    this.text = { en, zh };
+  }
+}
+export function need(ok: boolean, en: string, zh: string): void {
+  if (!ok) throw new Cannot(en, zh);
 }
 
 /** Fields without meaning in a layout take their neutral value, so that equal plans compare equal. */
@@ -66,14 +73,16 @@ export class KeyReader {
     if (value === undefined && fallback !== undefined) return fallback;
     const number = Number(value);
     if (value === undefined || Array.isArray(value) || !Number.isFinite(number)) {
-      throw new Cannot(`${key} is ${value === undefined ? "missing" : "not a number"}`);
+      throw value === undefined
+        ? new Cannot(`${key} is missing`, `缺少 ${key}`)
+        : new Cannot(`${key} is not a number`, `${key} 不是數`);
     }
     return number;
   }
   text(key: string, fallback?: string): string {
     const value = this.#keys[key];
     if (value === undefined && fallback !== undefined) return fallback;
-    if (value === undefined || Array.isArray(value)) throw new Cannot(`${key} is missing`);
+    if (value === undefined || Array.isArray(value)) throw new Cannot(`${key} is missing`, `缺少 ${key}`);
     return String(value);
   }
   flag(key: string): boolean {
@@ -82,23 +91,24 @@ export class KeyReader {
   }
   list(key: string): readonly (string | number | readonly string[])[] {
     const value = this.#keys[key];
-    if (!Array.isArray(value)) throw new Cannot(`${key} is no list`);
+    if (!Array.isArray(value)) throw new Cannot(`${key} is no list`, `${key} 不是清單`);
     return value as readonly (string | number | readonly string[])[];
   }
 }
 
 /** Exact lookup both ways; unknown names are refused with what they are. */
-export function pairs<A extends string>(table: Readonly<Partial<Record<A, string>>>, what: string) {
+export function pairs<A extends string>(table: Readonly<Partial<Record<A, string>>>, what: Text) {
+  const unknown = (value: string) => new Cannot(`${what.en} ${value}`, `${what.zh} ${value}`);
   const back = new Map(Object.entries(table).map(([ours, theirs]) => [theirs as string, ours as A]));
   return {
     to(value: A): string {
       const found = table[value];
-      if (found === undefined) throw new Cannot(`${what} ${value}`);
+      if (found === undefined) throw unknown(value);
       return found;
     },
     from(value: string): A {
       const found = back.get(value);
-      if (found === undefined) throw new Cannot(`${what} ${value}`);
+      if (found === undefined) throw unknown(value);
       return found;
     },
   };

@@ -40,7 +40,11 @@ const flattened =
         if (!Array.isArray(value) || typeof value[0] !== "number" || !/moe|expert/.test(key))
           return [key, value];
         if (value.some((entry) => entry !== value[0])) {
-          throw c.contradiction(`${key} differs from layer to layer, which no class here runs`, key);
+          throw c.contradiction(
+            `${key} differs from layer to layer, which no class here runs`,
+            `${key} 各層不同，尚不支援`,
+            key,
+          );
         }
         return [key, value[0]];
       }),

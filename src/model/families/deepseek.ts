@@ -128,7 +128,10 @@ function compression(c: Fields, layers: number): (index: number) => { kind: stri
     return (index) => {
       const name = types[index] ?? "sliding_attention";
       const kind = TYPE_RATIO[name];
-      if (kind === undefined) throw c.invalid("layer_types", Object.keys(TYPE_RATIO).join(", "));
+      if (kind === undefined) {
+        const known = Object.keys(TYPE_RATIO).join(", ");
+        throw c.invalid("layer_types", known, known);
+      }
       return { kind, ratio: ratioOf(kind) };
     };
   }
@@ -138,7 +141,8 @@ function compression(c: Fields, layers: number): (index: number) => { kind: stri
       const ratio = ratios[index] ?? 0;
       // Some configs write 1 where nothing is compressed.
       const kind = ratio <= 1 ? "sliding" : ratio === csa ? "csa" : ratio === hca ? "hca" : undefined;
-      if (kind === undefined) throw c.invalid("compress_ratios", `0, ${csa} or ${hca}`);
+      if (kind === undefined)
+        throw c.invalid("compress_ratios", `0, ${csa} or ${hca}`, `0、${csa} 或 ${hca}`);
       return { kind, ratio: ratioOf(kind) };
     };
   }
@@ -175,7 +179,11 @@ export const deepseekV4: Family = (c) => {
   const queryHeads = c.count("num_attention_heads");
   const groups = c.count("o_groups");
   if (queryHeads % groups !== 0) {
-    throw c.contradiction(`o_groups ${groups} does not divide num_attention_heads ${queryHeads}`, "o_groups");
+    throw c.contradiction(
+      `o_groups ${groups} does not divide num_attention_heads ${queryHeads}`,
+      `o_groups ${groups} 不整除 num_attention_heads ${queryHeads}`,
+      "o_groups",
+    );
   }
   const at = compression(c, layers);
   const isHash = hashLayers(c, layers);

@@ -79,6 +79,7 @@ export const prunedLlama: Family = (c) => {
       if (!Number.isInteger(group) || group < 1 || query % group !== 0) {
         throw c.contradiction(
           `block ${index}: n_heads_in_group ${group} does not divide ${query}`,
+          `第 ${index} 塊：n_heads_in_group ${group} 不整除 ${query}`,
           "block_configs",
         );
       }
@@ -87,7 +88,11 @@ export const prunedLlama: Family = (c) => {
     if (ffn) {
       const factor = Number(ffn["ffn_mult"]);
       if (!(factor > 0))
-        throw c.contradiction(`block ${index}: ffn_mult ${factor} is not positive`, "block_configs");
+        throw c.contradiction(
+          `block ${index}: ffn_mult ${factor} is not positive`,
+          `第 ${index} 塊：ffn_mult ${factor} 不是正數`,
+          "block_configs",
+        );
       // As DeciLM computes it: two thirds of the multiple, rounded up to 256.
       sublayers.push(dense(hidden, Math.ceil(Math.floor((2 * factor * hidden) / 3) / 256) * 256));
     }

@@ -63,7 +63,12 @@ function pattern(c: Fields, listed: string, letters: string): readonly string[] 
   if (text === undefined) return undefined;
   return [...text].map((letter) => {
     const kind = LETTERS[letter];
-    if (kind === undefined) throw c.invalid(letters, `a string of ${Object.keys(LETTERS).join(" ")}`);
+    if (kind === undefined)
+      throw c.invalid(
+        letters,
+        `a string of ${Object.keys(LETTERS).join(" ")}`,
+        `由 ${Object.keys(LETTERS).join(" ")} 組成的字串`,
+      );
     return kind;
   });
 }
@@ -76,6 +81,7 @@ export const nemotronH: Family = (c) => {
   if (c.has("num_hidden_layers") && c.count("num_hidden_layers") !== kinds.length) {
     throw c.contradiction(
       `num_hidden_layers ${c.count("num_hidden_layers")}, but the pattern has ${kinds.length} layers`,
+      `num_hidden_layers 為 ${c.count("num_hidden_layers")}，但樣式有 ${kinds.length} 層`,
       "num_hidden_layers",
     );
   }
@@ -136,7 +142,8 @@ function nemotronBranch(c: Fields, hidden: number, kind: string): Sublayer {
       bias: c.flag(false, "mlp_bias"),
     });
   }
-  if (kind !== "moe") throw c.invalid("layers_block_type", "mamba, attention, mlp or moe");
+  if (kind !== "moe")
+    throw c.invalid("layers_block_type", "mamba, attention, mlp or moe", "mamba、attention、mlp 或 moe");
   const { experts, topK } = expertCounts(c, "n_routed_experts");
   const latentSize = c.countOr(0, "moe_latent_size");
   return moe(hidden, experts, topK, c.count("moe_intermediate_size"), {
@@ -225,6 +232,7 @@ export const gemma4: Family = (c) => {
   if (c.countOr(0, "num_kv_shared_layers") > 0 || c.flag(false, "use_double_wide_mlp")) {
     throw c.contradiction(
       "layers that borrow keys and values from earlier ones (num_kv_shared_layers, use_double_wide_mlp) are not modelled",
+      "尚不支援借用前面層鍵值的層（num_kv_shared_layers、use_double_wide_mlp）",
       "num_kv_shared_layers",
     );
   }

@@ -69,12 +69,14 @@ export function heads(c: Fields, hidden: number) {
   if (!c.has("head_dim") && hidden % query !== 0) {
     throw c.contradiction(
       `hidden_size ${hidden} is not a multiple of num_attention_heads ${query}`,
+      `hidden_size ${hidden} 不是 num_attention_heads ${query} 的倍數`,
       "num_attention_heads",
     );
   }
   if (keyValue === 0 || query % keyValue !== 0) {
     throw c.contradiction(
       `num_attention_heads ${query} is not a multiple of num_key_value_heads ${keyValue}`,
+      `num_attention_heads ${query} 不是 num_key_value_heads ${keyValue} 的倍數`,
       "num_key_value_heads",
     );
   }
@@ -98,6 +100,7 @@ export function expertCounts(c: Fields, ...names: string[]) {
   if (topK > experts) {
     throw c.contradiction(
       `${topK} experts per token, but only ${experts} experts`,
+      `每個詞元選 ${topK} 個專家，但只有 ${experts} 個`,
       c.pick("num_experts_per_tok"),
     );
   }

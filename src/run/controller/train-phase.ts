@@ -7,7 +7,7 @@ import type { Journal } from "../journal/index.ts";
 import type { Launcher } from "../launcher/index.ts";
 import { paths } from "../paths.ts";
 import type { Phase, PhaseContext } from "../pipeline/index.ts";
-import type { Result } from "../../base/index.ts";
+import type { Params, Result } from "../../base/index.ts";
 import type { Watch } from "../watching.ts";
 import { number, type StepMessage, type WorkerMessage } from "../wire/index.ts";
 import type { Foreseen } from "../balancing/index.ts";
@@ -112,7 +112,7 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
   };
 }
 
-function placeOf(params: Readonly<Record<string, string | number>> | undefined): {
+function placeOf(params: Params | undefined): {
   rank?: number;
   step?: number;
 } {

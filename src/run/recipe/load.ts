@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from "yaml";
-import type { z } from "zod";
 import { err, ok, type Place, type Result, type TesseraError } from "../../base/index.ts";
+import { nearest } from "../../base/nearest.ts";
+import { type FlatIssue, flatIssues, type JsonSchema, schemasAt } from "../../base/schema.ts";
 import { conflicts } from "./check.ts";
 import { fail } from "./errors.ts";
-import { type JsonSchema, recipeJsonSchema, schemasAt } from "./reference.ts";
+import { recipeJsonSchema } from "./reference.ts";
 import { type Recipe, recipeSchema } from "./schema.ts";
-import { nearest } from "./suggest.ts";
 
 /** A recipe that passed, the folder its paths are relative to, and its text as written. */
 export type LoadedRecipe = {
@@ -55,7 +55,7 @@ export function parseRecipe(text: string, file: string): Result<Recipe, readonly
   const place = (path: readonly PropertyKey[]) => placeAt(offsetOf(document, path));
   if (!checked.success) {
     const schema = recipeJsonSchema("en");
-    const issues = checked.error.issues.flatMap((issue) => flatten(issue, []));
+    const issues = checked.error.issues.flatMap((issue) => flatIssues(issue));
     return err(sorted(issues.flatMap((issue) => report(issue, schema, document, place))));
   }
   const clashes = conflicts(checked.data);
@@ -69,27 +69,8 @@ export function parseRecipe(text: string, file: string): Result<Recipe, readonly
   );
 }
 
-type Issue = z.core.$ZodIssue;
-type Flat = Issue & { readonly path: PropertyKey[] };
-
-/**
- * A union's issue becomes those of the alternative that was most nearly met (fewest and deepest issues), because "matches no
- * alternative" helps nobody. Alternatives that fail by their type alone ("auto" against a mapping) count as far off.
- */
-function flatten(issue: Issue, base: readonly PropertyKey[]): Flat[] {
-  const path = [...base, ...issue.path];
-  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [{ ...issue, path } as Flat];
-  const cost = (alternative: readonly Issue[]) =>
-    alternative.reduce(
-      (sum, one) => sum + (one.path.length === 0 && one.code !== "unrecognized_keys" ? 100 : 1),
-      0,
-    );
-  const best = [...issue.errors].sort((a, b) => cost(a) - cost(b))[0] as Issue[];
-  return best.flatMap((one) => flatten(one, path));
-}
-
 function report(
-  issue: Flat,
+  issue: FlatIssue,
   schema: JsonSchema,
   document: Document,
   place: (path: readonly PropertyKey[]) => Place,

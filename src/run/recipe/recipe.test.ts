@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { renderError } from "../../base/index.ts";
 import { loadRecipe, parseRecipe, recipeIdentity, recipeJsonSchema, recipeReference } from "./index.ts";
-import { editDistance, nearest } from "./suggest.ts";
+import { editDistance, nearest } from "../../base/nearest.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tessera-recipe-"));
 afterAll(() => rmSync(folder, { recursive: true }));

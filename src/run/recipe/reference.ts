@@ -1,58 +1,10 @@
-import { z } from "zod";
 import type { Lang } from "../../base/index.ts";
-import { docs } from "./doc.ts";
+import { type JsonSchema, jsonSchemaOf } from "../../base/schema.ts";
 import { recipeSchema } from "./schema.ts";
 
-/** The part of JSON Schema that the recipe uses. */
-export type JsonSchema = {
-  readonly type?: string;
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly const?: unknown;
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly required?: readonly string[];
-  readonly anyOf?: readonly JsonSchema[];
-  readonly items?: JsonSchema;
-  readonly prefixItems?: readonly JsonSchema[];
-  readonly additionalProperties?: JsonSchema | boolean;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly exclusiveMinimum?: number;
-  readonly exclusiveMaximum?: number;
-};
-
 /** JSON Schema (draft 2020-12) of the recipe as a person writes it, for editors. */
-export function recipeJsonSchema(lang: Lang): JsonSchema {
-  const schema = z.toJSONSchema(recipeSchema, {
-    io: "input",
-    override: ({ zodSchema, jsonSchema }) => {
-      const text = docs.get(zodSchema);
-      if (text) jsonSchema.description = text[lang];
-      // Bounds that only say "a safe integer" help nobody.
-      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
-    },
-  });
-  return { title: "Tessera recipe", ...(schema as JsonSchema) } as JsonSchema;
-}
-
-/** Schemas that stand at a path of the recipe: more than one below a union. */
-export function schemasAt(root: JsonSchema, path: readonly PropertyKey[]): JsonSchema[] {
-  const open = (schema: JsonSchema): JsonSchema[] => (schema.anyOf ? schema.anyOf.flatMap(open) : [schema]);
-  let here = open(root);
-  for (const step of path) {
-    here = here.flatMap((schema) => {
-      const inner =
-        typeof step === "number"
-          ? (schema.items ?? schema.prefixItems?.[step])
-          : (schema.properties?.[String(step)] ??
-            (typeof schema.additionalProperties === "object" ? schema.additionalProperties : undefined));
-      return inner ? open(inner) : [];
-    });
-  }
-  return here;
-}
+export const recipeJsonSchema = (lang: Lang): JsonSchema =>
+  jsonSchemaOf(recipeSchema, "Tessera recipe", lang);
 
 const WORDS = {
   en: {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { key } from "./doc.ts";
+import { key } from "../../base/schema.ts";
 
 /** Live balancing of experts. Moves change no bit of the training, so none of these keys changes its result. */
 export const balance = z.strictObject({

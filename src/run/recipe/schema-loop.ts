@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { key } from "./doc.ts";
+import { key } from "../../base/schema.ts";
 
 const share = () => z.number().min(0).max(1);
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { key } from "./doc.ts";
+import { key } from "../../base/schema.ts";
 
 export const batch = z.strictObject({
   sequenceLength: key(z.int().min(8), "tokens of one packed sequence", "每個裝箱序列的詞元數"),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { key } from "./doc.ts";
+import { key } from "../../base/schema.ts";
 import { balance } from "./schema-balance.ts";
 import { layout } from "./schema-layout.ts";
 import { data, evaluate, exportTo, report, screen } from "./schema-loop.ts";

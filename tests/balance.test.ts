@@ -60,6 +60,32 @@ test("EPLB's maps come out as an inference stack reads them", () => {
   expect(placement.logical_count[0].reduce((a: number, b: number) => a + b, 0)).toBe(16);
 });
 
+test("an EPLB map with an expert twice on a rank is parted, and that is told and counted", () => {
+  const eplb = join(folder, "twins.json");
+  const made = balance("loads.json", ...SHAPE, "--format", "eplb", "--out", "twins.json");
+  expect(made.status).toBe(0);
+  const maps = JSON.parse(readFileSync(eplb, "utf8"));
+  const row: number[] = maps.physical_to_logical_map[0];
+  const spare = row.findIndex((e, s) => row.indexOf(e) !== s);
+  // Its rank's other slot, once more: the expert that stood here has another place.
+  row[spare] = row[spare ^ 1] as number;
+  writeFileSync(eplb, JSON.stringify(maps));
+  const done = balance("loads.json", ...SHAPE, "--previous", "twins.json", "--json");
+  const answer = JSON.parse(done.stdout);
+  expect([done.status, answer.twins]).toEqual([0, 1]);
+  expect(done.stderr).toContain("1 slots held an expert that their rank has already");
+  expect(answer.layers[0].transfers).toBeGreaterThanOrEqual(1);
+  for (const slots of Object.values<number[]>(answer.placement.layers)) {
+    for (let r = 0; r < 8; r++) expect(slots[2 * r]).not.toBe(slots[2 * r + 1]);
+  }
+  // In a placement of our own it is a mistake.
+  const own = { layers: { 3: row, 4: maps.physical_to_logical_map[1] } };
+  writeFileSync(join(folder, "own.json"), JSON.stringify(own));
+  expect(balance("loads.json", ...SHAPE, "--previous", "own.json").stderr).toContain(
+    "EXPERTS_PLACEMENT_INVALID",
+  );
+});
+
 test("a slower rank gets less", () => {
   const done = balance("loads.json", ...SHAPE, "--speed", "2=0.5", "--json");
   const { placement } = JSON.parse(done.stdout);

@@ -86,8 +86,11 @@ if (peerAt >= 0) {
   console.log(
     `\nbeside ${process.argv[peerAt + 1]} on the same loads (its global mode), CPU time of one thread each`,
   );
-  const columns = [18, 10, 9, 11, 11, 11];
-  console.log(line(["loads", "peer ms", "x time", "peer mean", "our mean", "duplicates"], columns));
+  const columns = [18, 9, 9, 11, 11, 11, 11];
+  console.log(
+    line(["loads", "peer ms", "x time", "peer mean", "our mean", "x max/mean", "duplicates"], columns),
+  );
+  const ratios: { time: number; level: number }[] = [];
   answers.forEach((answer, i) => {
     const own = ours[i] as (typeof ours)[0];
     let mean = 0;
@@ -97,20 +100,28 @@ if (peerAt >= 0) {
       mean += maxOverMean(shape, row, layerLoads(own.loads, l)) / own.loads.layers;
       for (let r = 0; r < shape.ranks; r++) duplicates += 7 - new Set(row.subarray(r * 7, r * 7 + 7)).size;
     });
+    const ratio = { time: answer.cpuMs / own.cpuMs, level: mean / own.mean };
+    ratios.push(ratio);
     console.log(
       line(
         [
           nameOf(own.skew),
           answer.cpuMs.toFixed(0),
-          (answer.cpuMs / own.cpuMs).toFixed(0),
+          ratio.time.toFixed(0),
           mean.toFixed(4),
           own.mean.toFixed(4),
+          ratio.level.toFixed(4),
           duplicates,
         ],
         columns,
       ),
     );
   });
+  const range = (of: (ratio: (typeof ratios)[0]) => number, digits: number) =>
+    [Math.min, Math.max].map((pick) => pick(...ratios.map(of)).toFixed(digits)).join(" to ");
+  console.log(
+    `ratio: the peer takes ${range((ratio) => ratio.time, 0)} times the processor time; its mean max/mean is ${range((ratio) => ratio.level, 4)} times ours`,
+  );
 }
 // Shown so that a reader can check a layer by hand.
 const first = ours[2] as (typeof ours)[0];

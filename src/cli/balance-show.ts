@@ -1,5 +1,12 @@
 import { formatBytes, formatSeconds } from "../base/index.ts";
-import { layerLoads, layerSlots, type Loads, loadOfRanks, type Placement } from "../experts/index.ts";
+import {
+  type Forecast,
+  layerLoads,
+  layerSlots,
+  type Loads,
+  loadOfRanks,
+  type Placement,
+} from "../experts/index.ts";
 import { balancePicture } from "./balance-picture.ts";
 import type { Context } from "./context.ts";
 import type { Together, Window } from "./foresight.ts";
@@ -18,6 +25,13 @@ export type Row = {
   readonly why: { readonly en: string; readonly zh: string } | undefined;
 };
 
+/** What was planned: how long that took, slots that held an expert their rank had already, and what moving costs and wins. */
+type Planned = {
+  readonly seconds: number;
+  readonly twins: number;
+  readonly forecast: Forecast | undefined;
+};
+
 /** Picture, table and talk of a balance. */
 export function show(
   context: Context,
@@ -25,15 +39,7 @@ export function show(
   before: Placement,
   after: Placement,
   rows: readonly Row[],
-  seconds: number,
-  forecast:
-    | {
-        traffic: { transfers: number; nodeBytes: number; networkBytes: number };
-        moveSeconds: number;
-        savedSecondsPerStep: number;
-        paybackSteps: number;
-      }
-    | undefined,
+  { seconds, twins, forecast }: Planned,
   options: Shown,
 ): void {
   const zh = context.lang === "zh";
@@ -83,6 +89,13 @@ export function show(
       ? `${rows.length} 層規劃於 ${formatSeconds(seconds)}；離下界最遠的是第 ${far.layer} 層，${far.toBound.toFixed(4)} 倍`
       : `${rows.length} layers planned in ${formatSeconds(seconds)}; furthest from its bound is layer ${far.layer} at ${far.toBound.toFixed(4)}`,
   );
+  if (twins > 0) {
+    context.talk(
+      zh
+        ? `${twins} 個槽位放著該進程已有的專家（EPLB 會如此，訓練不可）；改放別的專家，已計入搬動`
+        : `${twins} slots held an expert that their rank has already (EPLB makes such, training takes none); they get another, counted in the moves`,
+    );
+  }
   if (forecast) {
     const bytes = formatBytes(forecast.traffic.nodeBytes + forecast.traffic.networkBytes);
     const network = formatBytes(forecast.traffic.networkBytes);

@@ -24,8 +24,8 @@ export const fail = catalog({
   EXPERTS_LOADS_VALUE: {
     exit: EXIT.usage,
     message: {
-      en: "the load of layer {layer}, expert {expert} is {value}; it must be a finite number >= 0",
-      zh: "第 {layer} 層專家 {expert} 的負載是 {value}；必須是大於等於 0 的有限數",
+      en: "the load of layer {layer}, expert {expert} is {value}; it must be 0 or a number from 1e-200 to 1e200",
+      zh: "第 {layer} 層專家 {expert} 的負載是 {value}；必須是 0，或 1e-200 至 1e200 的數",
     },
     next: {
       en: "count the tokens again; a load is a number of tokens or a share",

@@ -54,6 +54,7 @@ export {
   type RebalanceOptions,
 } from "./rebalance.ts";
 export { makeShape, type Shape, type ShapeRequest, slotsOf, valuesOfRanks } from "./shape.ts";
+export { partTwins, twinSlots } from "./twins.ts";
 export { type SplitBound, splitBound } from "./split-bound.ts";
 export {
   drift,

@@ -12,6 +12,10 @@ export type Loads = {
   readonly values: Float64Array;
 };
 
+/** A load is 0 or between these: sums, shares and products of such numbers neither overflow nor vanish. */
+const LEAST = 1e-200;
+const MOST = 1e200;
+
 /** Checks rows and makes loads. Errors: EXPERTS_LOADS_EMPTY, EXPERTS_LOADS_RAGGED, EXPERTS_LOADS_VALUE. */
 export function makeLoads(
   rows: readonly (readonly number[] | Float64Array | Int32Array | Uint32Array)[],
@@ -32,7 +36,7 @@ export function makeLoads(
     }
     for (let e = 0; e < experts; e++) {
       const value = row[e];
-      if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+      if (typeof value !== "number" || !(value === 0 || (value >= LEAST && value <= MOST))) {
         return err(fail("EXPERTS_LOADS_VALUE", { layer, expert: e, value: shown(value) }));
       }
       values[l * experts + e] = value;

@@ -1,6 +1,7 @@
 import { type Bins, binsOf } from "./bins.ts";
 import { dealOneEach } from "./one-each.ts";
 import { holds } from "./pack.ts";
+import { loadOfRanks } from "./placement.ts";
 import type { Shape } from "./shape.ts";
 import { migrateStepwise } from "./stepwise.ts";
 
@@ -20,7 +21,7 @@ export type LayerMigration = {
  * target and keeps the partner under it (two transfers), preferring partners on the same node, (3) the exchange or copy that helps most.
  * Beside it stands the plan that changes at most one slot of each rank and deals those anew; what sends less is taken, a transfer over
  * the network counting double. Group-limited shapes change inside nodes only. Stops after `mostTransfers`
- * (step by step only), or when nothing helps.
+ * (step by step only), or when nothing helps. `current` holds no expert twice on a rank (see `partTwins`).
  */
 export function migrateLayer(
   shape: Shape,
@@ -30,6 +31,8 @@ export function migrateLayer(
   mostTransfers = Number.POSITIVE_INFINITY,
 ): LayerMigration {
   const slots = current.slice();
+  // Nothing reaches a target of nothing, and shares of it are no numbers.
+  if (!(target > 0)) return unmoved(shape, slots, loads);
   if (!shape.hierarchical) {
     const bins = binsOf(shape, 0, shape.ranks, shape.experts);
     return cheapest(bins, slots, loads, target, mostTransfers, shape.nodeOf);
@@ -47,6 +50,11 @@ export function migrateLayer(
   const floor = Math.max(...run(target).map((part) => part.time));
   const parts = run(Math.max(target, floor));
   return { slots, time: Math.max(...parts.map((part) => part.time)), curve: mergeCurves(parts) };
+}
+
+function unmoved(shape: Shape, slots: Int32Array, loads: Float64Array): LayerMigration {
+  const time = Math.max(...loadOfRanks(shape, slots, loads).map((w, r) => w / (shape.speed[r] as number)));
+  return { slots, time, curve: [{ transfers: 0, time }] };
 }
 
 /** The curve of a layer whose nodes change independently: always the slowest node takes its next change. */

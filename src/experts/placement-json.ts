@@ -58,7 +58,7 @@ export function eplbMaps(placement: Placement): EplbMaps {
 
 /**
  * Reads a placement for given layers and shape: our JSON, a document that contains one under `placement`, EPLB's map, or the layers of a
- * relocation command. Errors: EXPERTS_PLACEMENT_FORMAT, EXPERTS_PLACEMENT_OTHER, EXPERTS_PLACEMENT_INVALID.
+ * relocation command. Of these only EPLB's map may hold an expert twice on a rank (`partTwins`). Errors: EXPERTS_PLACEMENT_FORMAT, EXPERTS_PLACEMENT_OTHER, EXPERTS_PLACEMENT_INVALID.
  */
 export function readPlacement(
   text: string,
@@ -114,7 +114,7 @@ export function readPlacement(
       return different(`expert of slot ${odd} (layer ${ids[l]})`, row[odd], `0..${shape.experts - 1}`);
     slots.set(row as number[], l * shape.slots);
   }
-  return checkPlacement({ ids: [...ids], layers: ids.length, shape, slots });
+  return checkPlacement({ ids: [...ids], layers: ids.length, shape, slots }, Array.isArray(map));
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

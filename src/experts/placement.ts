@@ -46,8 +46,8 @@ export function startPlacement(ids: readonly number[], shape: Shape): Placement 
   return { ids: [...ids], layers: ids.length, shape, slots };
 }
 
-/** Checks the rules of a placement: known experts, each in a slot, none twice on a rank, groups whole on a node. */
-export function checkPlacement(placement: Placement): Result<Placement> {
+/** Checks the rules of a placement: known experts, each in a slot, none twice on a rank (but with `twins`), groups whole on a node. */
+export function checkPlacement(placement: Placement, twins = false): Result<Placement> {
   const { shape, ids } = placement;
   if (placement.slots.length !== placement.layers * shape.slots || ids.length !== placement.layers) {
     return other("slots", placement.slots.length, placement.layers * shape.slots);
@@ -65,7 +65,7 @@ export function checkPlacement(placement: Placement): Result<Placement> {
         if (!(e >= 0 && e < shape.experts)) {
           return invalid(layer, `slot ${s}: expert ${e}, experts 0..${shape.experts - 1}`);
         }
-        if (seenOn[e] === r)
+        if (seenOn[e] === r && !twins)
           return invalid(layer, `rank ${r} holds expert ${e} twice / 進程 ${r} 有兩份專家 ${e}`);
         seenOn[e] = r;
         const group = Math.floor((e * shape.groups) / shape.experts);

@@ -7,6 +7,7 @@ import { LayerPlanner } from "./layer-planner.ts";
 import { layerLoads, type Loads } from "./loads.ts";
 import { migrateLayer } from "./migrate.ts";
 import { layerMoves, matchRanks, type Move } from "./moves.ts";
+import { partTwins, twinSlots } from "./twins.ts";
 import { checkPlacement, layerSlots, maxOverMean, type Placement } from "./placement.ts";
 
 export type RebalanceOptions = {
@@ -20,6 +21,8 @@ export type RebalanceOptions = {
   readonly safety?: number;
   /** Ratio to the bound that is good enough; default 1.005. */
   readonly goal?: number;
+  /** Take a placement with an expert twice on a rank (EPLB makes such) and part the two, whatever that costs; default: refuse it. */
+  readonly partTwins?: boolean;
 };
 
 /** What is planned for one layer and why. Ratios are planned max/mean; seconds are per step and for the move. */
@@ -65,7 +68,7 @@ export function rebalance(
   options: RebalanceOptions,
 ): Result<Rebalance> {
   const { shape } = current;
-  const fits = sameModel(current, loads);
+  const fits = sameModel(current, loads, options.partTwins);
   if (!fits.ok) return fits;
   const slots = current.slots.slice();
   const planner = new LayerPlanner(shape, options.goal ?? 1.005);
@@ -82,7 +85,7 @@ export function rebalance(
 }
 
 /** Whether loads and a placement are of the same layers and experts, and the placement keeps the rules. */
-export function sameModel(current: Placement, loads: Loads): Result<Placement> {
+export function sameModel(current: Placement, loads: Loads, twins = false): Result<Placement> {
   const pairs: [string, string | number, string | number][] = [
     ["experts", current.shape.experts, loads.experts],
     ["layers", current.ids.join(","), loads.ids.join(",")],
@@ -90,7 +93,7 @@ export function sameModel(current: Placement, loads: Loads): Result<Placement> {
   for (const [what, got, want] of pairs) {
     if (got !== want) return err(fail("EXPERTS_PLACEMENT_OTHER", { what, got, want }));
   }
-  return checkPlacement(current);
+  return checkPlacement(current, twins);
 }
 
 type Candidate = {
@@ -124,29 +127,50 @@ function decideLayer(
     meanTime *
     cost.secondsPerToken *
     trust;
-  const stay = (why: Text, found?: Candidate) => ({
-    report: {
-      act: false,
-      before: ratioBefore,
-      after: ratioBefore,
-      bound,
-      floor,
-      moves: [],
-      traffic: trafficOf([], cost),
-      savedSeconds: 0,
-      moveSeconds: found ? moveSeconds(shape, found.moves, cost) : 0,
-      why,
-    },
-  });
-  if (ratioBefore <= bound.ratio * goal) return stay(AT_BOUND);
-
   const judge = (slots: Int32Array): Candidate => {
     const ratio = maxOverMean(shape, slots, loads);
     const moves = layerMoves(shape, id, before, slots);
     const seconds = moveSeconds(shape, moves, cost);
     return { slots, ratio, moves, net: saved(ratio) * options.horizonSteps - safety * seconds };
   };
-  const full = migrateLayer(shape, before, loads, bound.time * goal);
+  const go = (found: Candidate, why: Text) => ({
+    slots: found.slots,
+    report: {
+      act: true,
+      before: ratioBefore,
+      after: found.ratio,
+      bound,
+      floor,
+      moves: found.moves,
+      traffic: trafficOf(found.moves, cost),
+      savedSeconds: saved(found.ratio),
+      moveSeconds: moveSeconds(shape, found.moves, cost),
+      why,
+    },
+  });
+  const twins = twinSlots(shape, before).length > 0;
+  const stand = twins ? partTwins(shape, before, loads) : before;
+  const parted = twins ? judge(stand) : undefined;
+  const stay = (why: Text, found?: Candidate) =>
+    parted
+      ? go(parted, PARTED)
+      : {
+          report: {
+            act: false,
+            before: ratioBefore,
+            after: ratioBefore,
+            bound,
+            floor,
+            moves: [],
+            traffic: trafficOf([], cost),
+            savedSeconds: 0,
+            moveSeconds: found ? moveSeconds(shape, found.moves, cost) : 0,
+            why,
+          },
+        };
+  if (ratioBefore <= bound.ratio * goal) return stay(AT_BOUND);
+
+  const full = migrateLayer(shape, stand, loads, bound.time * goal);
   let best = judge(full.slots);
   // Where along the curve is most won? Seconds are taken in proportion to transfers, then measured on the chosen point.
   const last = full.curve.at(-1) as { transfers: number };
@@ -162,40 +186,27 @@ function decideLayer(
     }
   }
   if (stop > 0) {
-    const part = judge(migrateLayer(shape, before, loads, bound.time * goal, stop).slots);
+    const part = judge(migrateLayer(shape, stand, loads, bound.time * goal, stop).slots);
     if (part.net > best.net) best = part;
   }
   if (best.ratio > bound.ratio * goal * 1.005) {
     const fresh = new Int32Array(shape.slots);
     planner.place(loads, fresh);
-    const scratch = judge(matchRanks(shape, before, fresh));
+    const scratch = judge(matchRanks(shape, stand, fresh));
     if (scratch.net > best.net) best = scratch;
   }
   const gain = expected(ratioBefore, floor) - expected(best.ratio, floor);
   if (best.moves.length === 0) return stay(NO_BETTER, best);
   if (gain < (floor - 1) / 2) return stay(IN_NOISE, best);
-  if (best.net <= 0) return stay(NOT_PAID, best);
-  return {
-    slots: best.slots,
-    report: {
-      act: true,
-      before: ratioBefore,
-      after: best.ratio,
-      bound,
-      floor,
-      moves: best.moves,
-      traffic: trafficOf(best.moves, cost),
-      savedSeconds: saved(best.ratio),
-      moveSeconds: moveSeconds(shape, best.moves, cost),
-      why: PAYS,
-    },
-  };
+  if (best.net <= (parted?.net ?? 0)) return stay(NOT_PAID, best);
+  return go(best, PAYS);
 }
 
 const AT_BOUND: Text = { en: "already at the bound", zh: "已達下界" };
 const IN_NOISE: Text = { en: "the gain is within the noise of the loads", zh: "收益在負載的雜訊之內" };
 const NO_BETTER: Text = { en: "no better placement is found", zh: "找不到更好的放置" };
 const NOT_PAID: Text = { en: "the move would not be paid back", zh: "搬動無法回本" };
+const PARTED: Text = { en: "an expert stood twice on a rank", zh: "同一進程原有兩份同一專家" };
 const PAYS: Text = { en: "the move pays back", zh: "搬動可以回本" };
 
 function forecastOf(

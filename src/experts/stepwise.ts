@@ -1,19 +1,18 @@
 import type { Bins } from "./bins.ts";
 import type { CurvePoint, LayerMigration } from "./migrate.ts";
 import { holds } from "./pack.ts";
-import { rankLoads, slowest } from "./refine.ts";
-import { countsOf } from "./search.ts";
+import { Standing } from "./standing.ts";
 
-type Change = {
-  readonly kind: "exchange" | "copy";
-  readonly a: number;
-  readonly b: number;
-  readonly q: number;
-};
+/** Two slots change experts (`b` belongs to another rank), or slot `b` takes a copy of expert `e`. */
+type Change =
+  | { readonly kind: "exchange"; readonly a: number; readonly b: number }
+  | { readonly kind: "copy"; readonly e: number; readonly b: number };
 
 /**
  * Changes `slots` in place until the slowest rank takes at most `target`, one exchange or copy at a time (see `migrateLayer`), then
  * brings back home what may stay there. `before` is where the experts come from; default: where they are.
+ * It ends: a change is kept only if every rank that it touches, summed anew, is faster than the slowest was, so that the ranks' times,
+ * sorted, fall with every change. What rounding, or an expert twice on a rank, made look better than it is, is taken back.
  */
 export function migrateStepwise(
   bins: Bins,
@@ -24,82 +23,45 @@ export function migrateStepwise(
   nodeOf: Int32Array,
   before: Int32Array = slots.slice(),
 ): LayerMigration {
-  const counts = countsOf(bins, slots);
-  const share = new Float64Array(bins.experts);
-  for (let e = 0; e < bins.experts; e++)
-    if (counts[e]) share[e] = (loads[e] as number) / (counts[e] as number);
-  const load = new Float64Array(bins.ranks);
-  rankLoads(bins, share, slots, load);
-  const rankOf = new Int32Array(bins.total);
-  for (let r = 0; r < bins.ranks; r++) rankOf.fill(r, bins.start[r], bins.start[r + 1]);
-  const holders: number[][] = Array.from({ length: bins.experts }, () => []);
-  for (let s = 0; s < bins.total; s++) (holders[slots[s] as number] as number[]).push(rankOf[s] as number);
-  const replace = (e: number, from: number, to: number) => {
-    const ranks = holders[e] as number[];
-    ranks[ranks.indexOf(from)] = to;
-  };
+  const now = new Standing(bins, slots, loads);
   let transfers = 0;
-  let time = slowest(bins, load);
+  let time = now.time();
   const curve: CurvePoint[] = [{ transfers, time }];
   while (time > target * (1 + 1e-12)) {
-    let r = 0;
-    for (let q = 1; q < bins.ranks; q++) {
-      if ((load[q] as number) / (bins.speed[q] as number) > (load[r] as number) / (bins.speed[r] as number))
-        r = q;
-    }
+    const r = now.slowestRank();
     const change =
-      copyChange(bins, slots, loads, counts, share, load, r, target, time, true, holders, rankOf) ??
-      exchangeChange(bins, slots, share, load, r, target, time, nodeOf) ??
-      copyChange(bins, slots, loads, counts, share, load, r, target, time, false, holders, rankOf);
+      copyChange(now, r, target, time, true) ??
+      exchangeChange(now, r, target, time, nodeOf) ??
+      copyChange(now, r, target, time, false);
     if (!change) break;
     const cost = change.kind === "copy" ? 1 : 2;
-    if (transfers + cost > mostTransfers) break;
+    if (transfers + cost > mostTransfers || !keep(now, change, time)) break;
     transfers += cost;
-    if (change.kind === "exchange") {
-      const e = slots[change.a] as number;
-      slots[change.a] = slots[change.b] as number;
-      slots[change.b] = e;
-      const q = change.q;
-      const moved = (share[e] as number) - (share[slots[change.a] as number] as number);
-      load[r] = (load[r] as number) - moved;
-      load[q] = (load[q] as number) + moved;
-      replace(e, r, q);
-      replace(slots[change.a] as number, q, r);
-    } else {
-      const f = slots[change.b] as number;
-      slots[change.b] = change.a;
-      (holders[change.a] as number[]).push(change.q);
-      holders[f] = (holders[f] as number[]).filter((rank) => rank !== change.q);
-      for (const [expert, by] of [
-        [change.a, 1],
-        [f, -1],
-      ] as const) {
-        counts[expert] = (counts[expert] as number) + by;
-        share[expert] = (loads[expert] as number) / (counts[expert] as number);
-      }
-      rankLoads(bins, share, slots, load);
-    }
-    time = slowest(bins, load);
+    time = now.time();
     curve.push({ transfers, time });
   }
-  const saved = sendHome(bins, slots, before, share, load, rankOf, Math.max(time, target));
+  const saved = sendHome(now, before, Math.max(time, target));
   if (saved > 0) {
     const last = curve.pop() as CurvePoint;
-    curve.push({ transfers: last.transfers - saved, time: slowest(bins, load) });
+    curve.push({ transfers: last.transfers - saved, time: now.time() });
   }
-  return { slots, time: slowest(bins, load), curve };
+  return { slots, time: now.time(), curve };
+}
+
+/** Makes a change; takes it back where a touched rank is not below `time`. */
+function keep(now: Standing, change: Change, time: number): boolean {
+  const { b } = change;
+  const had = now.slots[b] as number;
+  const touched = change.kind === "copy" ? now.give(b, change.e) : now.exchange(change.a, b);
+  if (touched.every((r) => now.timeOf(r) < time)) return true;
+  if (change.kind === "copy") now.give(b, had);
+  else now.exchange(change.a, b);
+  return false;
 }
 
 /** Exchanges that bring moved experts back to a rank they came from while no rank exceeds `limit`; returns the transfers saved. */
-function sendHome(
-  bins: Bins,
-  slots: Int32Array,
-  before: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
-  rankOf: Int32Array,
-  limit: number,
-): number {
+function sendHome(now: Standing, before: Int32Array, limit: number): number {
+  const { bins, slots, share, load, rankOf } = now;
   let saved = 0;
   for (let a = 0; a < bins.total; a++) {
     const x = slots[a] as number;
@@ -115,10 +77,7 @@ function sendHome(
       const moved = (share[x] as number) - (share[y] as number);
       if ((load[r] as number) - moved > limit * (bins.speed[r] as number)) continue;
       if ((load[q] as number) + moved > limit * (bins.speed[q] as number)) continue;
-      slots[a] = y;
-      slots[b] = x;
-      load[r] = (load[r] as number) - moved;
-      load[q] = (load[q] as number) + moved;
+      now.exchange(a, b);
       saved += gain;
       break;
     }
@@ -128,15 +87,13 @@ function sendHome(
 
 /** The exchange for rank r: the tightest that brings it under the target, else the one with the least slower time. */
 function exchangeChange(
-  bins: Bins,
-  slots: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
+  now: Standing,
   r: number,
   target: number,
   time: number,
   nodeOf: Int32Array,
 ): Change | undefined {
+  const { bins, slots, share, load } = now;
   const loadR = load[r] as number;
   const speedR = bins.speed[r] as number;
   const need = loadR - target * speedR;
@@ -168,10 +125,10 @@ function exchangeChange(
         if (holds(bins, slots, q, e) || holds(bins, slots, r, f)) continue;
         if (complete) {
           fit = moved - need + penalty;
-          snug = { kind: "exchange", a, b, q };
+          snug = { kind: "exchange", a, b };
         } else {
           help = slower;
-          steep = { kind: "exchange", a, b, q };
+          steep = { kind: "exchange", a, b };
         }
       }
     }
@@ -184,19 +141,13 @@ function exchangeChange(
  * else the one whose touched ranks end slowest-least, below the present slowest time.
  */
 function copyChange(
-  bins: Bins,
-  slots: Int32Array,
-  loads: Float64Array,
-  counts: Int32Array,
-  share: Float64Array,
-  load: Float64Array,
+  now: Standing,
   r: number,
   target: number,
   time: number,
   complete: boolean,
-  holders: readonly (readonly number[])[],
-  rankOf: Int32Array,
 ): Change | undefined {
+  const { bins, slots, loads, counts, share, load, rankOf } = now;
   let best = complete ? target * (1 + 1e-12) : time * (1 - 1e-9);
   let found: Change | undefined;
   const spares: number[] = [];
@@ -214,10 +165,10 @@ function copyChange(
         ((load[q] as number) + (share[e] as number) - lessE - (share[f] as number)) /
         (bins.speed[q] as number);
       if (atQ >= best) continue;
-      const worst = Math.max(atQ, worstHolder(bins, holders, load, e, lessE, f, moreF, q));
+      const worst = Math.max(atQ, worstHolder(now, e, lessE, f, moreF, q));
       if (worst < best) {
         best = worst;
-        found = { kind: "copy", a: e, b, q };
+        found = { kind: "copy", e, b };
       }
     }
   }
@@ -226,9 +177,7 @@ function copyChange(
 
 /** Slowest of the holders of e and f, rank q left out, after every holder of e loses `lessE` and every one of f gains `moreF`. */
 function worstHolder(
-  bins: Bins,
-  holders: readonly (readonly number[])[],
-  load: Float64Array,
+  { bins, holders, load }: Standing,
   e: number,
   lessE: number,
   f: number,

@@ -21,6 +21,7 @@ import {
   readPlacement,
   rebalance,
   startPlacement,
+  twinSlots,
   valuesOfRanks,
 } from "../../experts/index.ts";
 import { show, showAhead } from "../balance-show.ts";
@@ -130,7 +131,14 @@ function run(context: Context, file: string | undefined, options: Options): void
     networkBytesPerSecond: options.networkGBps * 1e9,
   };
   const moved = previous
-    ? unwrap(rebalance(before, loads, cost, { horizonSteps: options.horizon, goal: options.goal, safety: 1 }))
+    ? unwrap(
+        rebalance(before, loads, cost, {
+          horizonSteps: options.horizon,
+          goal: options.goal,
+          safety: 1,
+          partTwins: true,
+        }),
+      )
     : undefined;
   const each64 = ahead && options.microBatches ? ahead.samples / options.microBatches : 64;
   const together =
@@ -177,10 +185,12 @@ function run(context: Context, file: string | undefined, options: Options): void
       remoteAfter: together?.after[l],
     };
   });
+  const twins = loads.ids.reduce((sum, _, l) => sum + twinSlots(shape, layerSlots(before, l)).length, 0);
   context.data({
     schema: "tessera.balance/v1",
     planSeconds: seconds,
     steps: steps.length,
+    ...(twins > 0 ? { twins } : {}),
     layers: rows.map(({ why, ...rest }) => ({ ...rest, ...(why ? { why } : {}) })),
     ...(moved ? { forecast: { ...moved.forecast, paybackSteps: finite(moved.forecast.paybackSteps) } } : {}),
     ...(ahead
@@ -194,7 +204,7 @@ function run(context: Context, file: string | undefined, options: Options): void
       : {}),
     placement: written,
   });
-  show(context, loads, before, placement, rows, seconds, moved?.forecast, options);
+  show(context, loads, before, placement, rows, { seconds, twins, forecast: moved?.forecast }, options);
   showAhead(context, ahead, together, packed, options);
 }
 

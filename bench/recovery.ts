@@ -9,30 +9,25 @@
  * `--round` kills fall on one run. With `--out` every round is kept in FILE, what is there counts, and the rest is run: at most
  * `--rounds` of it now. One process of this file is the bench; `--controller FOLDER RUN` makes it the controller that is killed.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { Random, unwrap } from "../src/base/index.ts";
+import { Random } from "../src/base/index.ts";
 import {
   type AgentFile,
   Controller,
-  engineEnv,
-  enginePython,
-  engineZygote,
   isAlive,
   listCheckpoints,
-  loadRecipe,
-  localLauncher,
   paths,
   readJournal,
   readLastStep,
   readTelemetry,
   replay,
 } from "../src/run/index.ts";
-import { nightWatch } from "../src/watch/index.ts";
+import { benchRun, median, python, recipeIn } from "./runs.ts";
 
 const TARGETS = ["rank", "agent", "controller"] as const;
 type Target = (typeof TARGETS)[number];
@@ -51,20 +46,7 @@ watch: { restarts: 1000, totalRestarts: 1000 }
 `;
 
 async function control(folder: string, run: string): Promise<void> {
-  const loaded = loadRecipe(join(folder, "recipe.yaml"));
-  if (!loaded.ok) throw loaded.error[0];
-  const controller = Controller.open({
-    folder: run,
-    id: "bench",
-    loaded: loaded.value,
-    version: "bench",
-    phases: {},
-    launcher: (world) => localLauncher([{ agent: "0", ranks: world }]),
-    watch: nightWatch,
-    zygote: () => engineZygote(process.env),
-    env: process.env,
-    onProgress: () => undefined,
-  });
+  const controller = Controller.open(benchRun(run, recipeIn(join(folder, "recipe.yaml"))));
   const end = await controller.run();
   if (end.error) console.error(end.error);
   process.exitCode = end.outcome === "done" ? 0 : 1;
@@ -157,13 +139,6 @@ function wholeStory(run: string, steps: number): boolean {
   const own = told.every((one) => one["cursor"] === one.step);
   return once && own && new Set(told.map((one) => one.step)).size === steps;
 }
-
-const median = (values: readonly number[]): number => {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted.length === 0
-    ? Number.NaN
-    : ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
-};
 
 type Round = {
   readonly round: number;
@@ -291,13 +266,7 @@ const readLines = (file: string) =>
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 function makeModel(folder: string, steps: number): void {
-  const python = unwrap(enginePython(process.env));
-  const made = spawnSync(python, [join(import.meta.dirname, "../tests/fixtures/tiny_model.py"), folder], {
-    env: { ...process.env, ...engineEnv(process.env) },
-    stdio: ["ignore", "ignore", "pipe"],
-    encoding: "utf8",
-  });
-  if (made.status !== 0) throw new Error(made.stderr);
+  python(join(import.meta.dirname, "../tests/fixtures/tiny_model.py"), folder);
   writeFileSync(join(folder, "recipe.yaml"), recipe(steps, 17));
 }
 

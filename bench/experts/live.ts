@@ -1,36 +1,31 @@
 /**
- * Live balancing on real runs: step time with it on against off, interleaved, on a model whose router prefers some experts, and what
- * the forecast said against what came. Once balanced, nothing may move any more. Then a run whose ranks are killed with -9 in the middle of moves, which must end with the
- * same bits.
+ * Live balancing on real runs: step time with it on against off, in turns, on a model whose router prefers some experts, and what the
+ * forecast of each move said against what came. Then a run whose ranks are killed with -9 in the middle of moves, which must end with
+ * the same bits. Routing is real in all of them. With `--balanced` the model's router is even from the start, and nothing may move.
  *
- *   node bench/experts/live.ts [--pairs 2] [--steps 64] [--skew 1] [--experts 16] [--width 512] [--hidden 128]
- *     [--kills 3] [--folder DIR]
+ *   node bench/experts/live.ts [--pairs 2] [--steps 40] [--skew 3] [--experts 8] [--width 384] [--hidden 128]
+ *     [--kills 3] [--folder DIR] [--balanced]
  *
- * Routing is real in all of them. With `--folder` runs are kept, and one that is done is not run again. Prints the machine and its load: ranks share the cores with whatever else runs.
+ * With `--folder` runs are kept, and one that is done is not run again. Ranks share the cores with whatever else runs, so the saving is
+ * also told by the processor time of the rank that used most: what the clock would show if ranks had cores to themselves.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Random, unwrap } from "../../src/base/index.ts";
+import { Random } from "../../src/base/index.ts";
 import {
   type AgentFile,
   Controller,
-  engineEnv,
-  enginePython,
-  engineZygote,
   type JournalEvent,
-  type LoadedRecipe,
-  loadRecipe,
-  localLauncher,
   listCheckpoints,
   paths,
   readJournal,
   readTelemetry,
 } from "../../src/run/index.ts";
-import { nightWatch } from "../../src/watch/index.ts";
 import { logicalState } from "../../tests/fixtures/logical.ts";
+import { benchRun, median, python, recipeIn } from "../runs.ts";
+import { machine, verdict } from "./shared.ts";
 
 const { values } = parseArgs({
   options: {
@@ -47,6 +42,7 @@ const { values } = parseArgs({
     every: { type: "string", default: "12" },
     kills: { type: "string", default: "3" },
     folder: { type: "string" },
+    balanced: { type: "boolean", default: false },
   },
 });
 
@@ -56,44 +52,36 @@ data: { packed: train.safetensors }
 stages: [{ kind: cpt, steps: ${values.steps} }]
 batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(values.rows) * Number(values.ranks)} }
 optimizer: { learningRate: 0.0003 }
-moe: { biasRate: 0, sequenceBalanceLoss: 0 }
+moe: { biasRate: ${values.balanced ? 0.001 : 0}, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
 balance: { mode: ${mode}, every: ${values.every}, window: 12 }
 checkpoint: { every: 16 }
 `;
 
+type Event<K extends JournalEvent["kind"]> = Extract<JournalEvent, { kind: K }>;
 type Seen = {
   readonly seconds: readonly number[];
-  /** Processor seconds of the rank that used most in each step: what the step would take if ranks had their cores to themselves. */
+  /** Processor seconds of the rank that used most in each step. */
   readonly slowest: readonly number[];
   readonly events: readonly JournalEvent[];
+  /** Losses and norms of the steps that count, and the last checkpoint. */
   readonly result: string;
 };
 
 async function run(folder: string, name: string, mode: string, kills = 0): Promise<Seen> {
-  writeFileSync(join(folder, "recipe.yaml"), recipe(mode));
-  const loaded = loadRecipe(join(folder, "recipe.yaml"));
-  if (!loaded.ok) throw loaded.error[0];
   const place = join(folder, "runs", name);
-  const done = readJournal(place).some((event) => event.kind === "ended" && event.outcome === "done");
-  if (!done) await train(place, name, loaded.value, kills);
+  if (!readJournal(place).some((event) => event.kind === "ended" && event.outcome === "done")) {
+    writeFileSync(join(folder, "recipe.yaml"), recipe(mode));
+    await train(place, join(folder, "recipe.yaml"), kills);
+  }
   return read(place);
 }
 
-async function train(place: string, name: string, loaded: LoadedRecipe, kills: number): Promise<void> {
+async function train(place: string, file: string, kills: number): Promise<void> {
   const random = new Random(7);
   let left = kills;
   const end = await Controller.open({
-    folder: place,
-    id: name,
-    loaded,
-    version: "bench",
-    phases: {},
-    launcher: (world) => localLauncher([{ agent: "0", ranks: world }]),
-    watch: nightWatch,
-    zygote: () => engineZygote(process.env),
-    env: process.env,
-    onProgress: () => undefined,
+    ...benchRun(place, recipeIn(file)),
     onEvent: (event) => {
       if (event.kind !== "balance" || event.action !== "act" || left === 0) return;
       left--;
@@ -107,127 +95,138 @@ async function train(place: string, name: string, loaded: LoadedRecipe, kills: n
 }
 
 function read(place: string): Seen {
-  const steps = readTelemetry(paths(place).series).filter((one) => one.kind === "step" && one.rank === 0);
+  const told = readTelemetry(paths(place).series).filter((one) => one.kind === "step");
+  const steps = told.filter((one) => one.rank === 0);
   const last = listCheckpoints(paths(place).checkpoints).at(-1);
   // The last time that a step was trained is the one that counts.
   const losses = [...new Map(steps.map((one) => [one.step, [one["loss"], one["gradNorm"]]]))];
-  const result = JSON.stringify([losses, logicalState(last?.path ?? "")]);
+  const used = new Map(told.map((one) => [`${one.rank}/${one.step}`, Number(one["processorSeconds"])]));
+  const usedIn = (rank: number, step: number) =>
+    (used.get(`${rank}/${step}`) ?? Number.NaN) - (used.get(`${rank}/${step - 1}`) ?? Number.NaN);
   return {
-    slowest: slowestRank(place),
     seconds: steps.map((one) => Number(one["seconds"])),
+    slowest: losses.map(([step]) =>
+      Math.max(...Array.from({ length: Number(values.ranks) }, (_, rank) => usedIn(rank, step))),
+    ),
     events: readJournal(place),
-    result,
+    result: JSON.stringify([losses, logicalState(last?.path ?? "")]),
   };
 }
 
-const median = (list: readonly number[]): number => {
-  const sorted = list.toSorted((a, b) => a - b);
-  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
+const of = <K extends JournalEvent["kind"]>(seen: Seen, kind: K) =>
+  seen.events.filter((event): event is Event<K> => event.kind === kind);
+const ms = (seconds: number) => `${(1000 * seconds).toFixed(1)} ms`;
+const off = (came: number, said: number) => `${((came / said - 1) * 100).toFixed(0)} %`;
+
+/** A move's forecast with what came: in the run itself, and against the run without of the same steps. */
+type Told = {
+  readonly saved: readonly [said: number, came: number, against: number];
+  readonly move: readonly [said: number, felt: number];
+  readonly payback: readonly [said: number, came: number, against: number];
+  readonly inRange: boolean;
 };
 
-function slowestRank(place: string): number[] {
-  const used = new Map<number, Map<number, number>>();
-  for (const one of readTelemetry(paths(place).series)) {
-    if (one.kind !== "step") continue;
-    const ranks = used.get(one.step) ?? new Map<number, number>();
-    used.set(one.step, ranks.set(one.rank, Number(one["processorSeconds"])));
-  }
-  return Array.from({ length: used.size }, (_, i) => {
-    const now = used.get(i + 1) ?? new Map<number, number>();
-    return Math.max(...[...now].map(([rank, seconds]) => seconds - (used.get(i)?.get(rank) ?? Number.NaN)));
+/** Every move of a run that was measured. `without`: the same steps without moves. */
+function movesOf(balanced: Seen, without: Seen): Told[] {
+  const gains = of(balanced, "balanceGain");
+  const fall = (from: number, to: number) =>
+    median(without.slowest.slice(from, to).map((used, i) => used - (balanced.slowest[from + i] as number)));
+  let before = 0;
+  return gains.flatMap((gain, i) => {
+    const asked = of(balanced, "balance").find((one) => one.id === gain.id);
+    const moved = of(balanced, "relocated").find((one) => one.id === gain.id);
+    if (!asked || !moved) return [];
+    const until = of(balanced, "relocated")[i + 1]?.step ?? Number(values.steps);
+    const sum = fall(moved.step + 1, until);
+    const against = sum - before;
+    before = sum;
+    const { savedSecondsPerStep, moveSeconds, paybackSteps, paybackRange } = asked.forecast;
+    const felt = gain.moveSeconds;
+    const payback = felt / against;
+    const [low, high] = paybackRange ?? [Number.NaN, Number.NaN];
+    const inRange = low <= payback && payback <= high;
+    const one: Told = {
+      saved: [savedSecondsPerStep, gain.savedSecondsPerStep, against],
+      move: [moveSeconds, felt],
+      payback: [paybackSteps ?? Number.NaN, gain.paybackSteps ?? Number.POSITIVE_INFINITY, payback],
+      inRange,
+    };
+    console.log(
+      `  move ${gain.id}, busiest ${gain.before.slowest.toFixed(3)} -> ${gain.after.slowest.toFixed(3)}: saving forecast ${ms(one.saved[0])}, in the run ${ms(one.saved[1])} (${off(one.saved[1], one.saved[0])}), against the run without ${ms(against)} (${off(against, one.saved[0])}); move forecast ${ms(moveSeconds)}, felt ${ms(felt)} (${off(felt, moveSeconds)}); payback forecast ${one.payback[0].toFixed(2)} steps (${low.toFixed(2)} to ${high.toFixed(2)}), came ${one.payback[1].toFixed(2)} and ${payback.toFixed(2)}`,
+    );
+    return [one];
   });
 }
 
-function makeModel(folder: string, skew: string): void {
-  const args = ["--hidden", values.hidden, "--width", values.width, "--experts", values.experts];
-  const more = [
-    "--top",
-    values.top,
-    "--layers",
-    "2",
-    "--seed",
-    values.seed,
-    "--skew",
-    skew,
-    "--rows",
-    "2048",
-    "--length",
-    "128",
-  ];
-  const made = spawnSync(
-    unwrap(enginePython(process.env)),
-    [join(import.meta.dirname, "skewed_model.py"), folder, ...args, ...more],
-    { env: { ...process.env, ...engineEnv(process.env) }, encoding: "utf8" },
-  );
-  if (made.status !== 0) throw new Error(made.stderr);
+function show(balanced: Seen): void {
+  for (const event of balanced.events) {
+    if (event.kind === "balance") console.log(`  step ${event.step}: ${event.line.en}`);
+    if (event.kind === "relocated")
+      console.log(`  moved: ok ${event.ok}, ${(event.bytes / 1e6).toFixed(1)} MB in ${ms(event.seconds)}`);
+  }
 }
 
-const folder = values.folder ?? mkdtempSync(join(tmpdir(), "tessera-live-"));
-try {
-  console.log(
-    `${cpus().length} cores (${cpus()[0]?.model ?? "?"}), load ${loadavg()[0]?.toFixed(1)}, ${values.ranks} ranks`,
-  );
-  if (!existsSync(join(folder, "train.safetensors"))) makeModel(folder, values.skew);
-  const off: number[] = [];
-  const on: number[] = [];
-  const offUsed: number[] = [];
-  const onUsed: number[] = [];
+async function skewed(folder: string): Promise<void> {
+  const clock: number[] = [];
+  const used: number[] = [];
+  const firsts: Told[] = [];
   let same = 0;
   for (let pair = 0; pair < Number(values.pairs); pair++) {
     const without = await run(folder, `off-${pair}`, "off");
     const balanced = await run(folder, `on-${pair}`, "on");
-    const moved = balanced.events.findLast((event) => event.kind === "relocated");
-    const first = moved?.kind === "relocated" ? moved.step + 1 : 20;
     // The same steps of both, those after the last move, so that both have the same tokens.
-    off.push(median(without.seconds.slice(first)));
-    on.push(median(balanced.seconds.slice(first)));
-    offUsed.push(median(without.slowest.slice(first)));
-    onUsed.push(median(balanced.slowest.slice(first)));
+    const first = (of(balanced, "relocated").at(-1)?.step ?? 19) + 1;
+    const ratio = (kind: "seconds" | "slowest") =>
+      median(without[kind].slice(first)) / median(balanced[kind].slice(first));
+    clock.push(ratio("seconds"));
+    used.push(ratio("slowest"));
     same += Number(without.result === balanced.result);
-    for (const event of balanced.events) {
-      if (event.kind === "balance") console.log(`  step ${event.step}: ${event.line.en}`);
-      if (event.kind === "relocated")
-        console.log(
-          `  moved: ok ${event.ok}, ${(event.bytes / 1e6).toFixed(1)} MB in ${(event.seconds * 1000).toFixed(0)} ms`,
-        );
-      if (event.kind === "balanceGain") report(event, balanced.events);
-    }
-    const saved = median(
-      without.slowest.slice(first).map((used, i) => used - (balanced.slowest[first + i] as number)),
-    );
-    const acts = balanced.events.flatMap((event) =>
-      event.kind === "balance" && event.action === "act" ? [event.forecast.savedSecondsPerStep] : [],
-    );
-    const said = acts.reduce((sum, one) => sum + one, 0);
+    show(balanced);
+    firsts.push(...movesOf(balanced, without).slice(0, 1));
     console.log(
-      `  ${acts.length} moves; forecast ${(said * 1000).toFixed(1)} ms a step, same steps of the run without: ${(saved * 1000).toFixed(1)} ms of the slowest rank (${((saved / said - 1) * 100).toFixed(0)} %)`,
-    );
-    console.log(
-      `pair ${pair}: off ${(1000 * (off.at(-1) as number)).toFixed(1)} ms, on ${(1000 * (on.at(-1) as number)).toFixed(1)} ms a step; slowest rank's processor time ${(1000 * (offUsed.at(-1) as number)).toFixed(1)}, ${(1000 * (onUsed.at(-1) as number)).toFixed(1)} ms`,
+      `pair ${pair}: ${clock.at(-1)?.toFixed(3)} times faster by the clock, ${used.at(-1)?.toFixed(3)} by the slowest rank's processor time`,
     );
   }
   console.log(
-    `speed-up ${(median(off) / median(on)).toFixed(3)} by the clock, ${(median(offUsed) / median(onUsed)).toFixed(3)} by the slowest rank's processor time (medians of ${values.pairs} pairs); losses, norms, weights and optimizer bit-identical in ${same} of ${values.pairs}`,
+    `speed-up ${median(clock).toFixed(3)} by the clock, ${median(used).toFixed(3)} by the slowest rank's processor time (medians of ${values.pairs} pairs); losses, norms, weights and optimizer bit-identical in ${same} of ${values.pairs}`,
   );
-  if (Number(values.kills) > 0 && off.length > 0) {
-    const still = await run(folder, "off-0", "off");
-    const killed = await run(folder, "killed", "on", Number(values.kills));
-    const ends = killed.events.flatMap((event) => (event.kind === "relocated" ? [event] : []));
-    const healed = killed.events.filter((event) => event.kind === "recovered").length;
-    console.log(
-      `kill -9 at moves: ${healed} healed; ${ends.length} moves told, ${ends.filter((one) => one.ok).length} done, ${ends.filter((one) => !one.ok).length} cut off by a kill; bit-identical: ${killed.result === still.result}`,
-    );
-  }
-} finally {
-  if (!values.folder) rmSync(folder, { recursive: true, force: true });
+  const middle = (of: (one: Told) => number) => `${((median(firsts.map(of)) - 1) * 100).toFixed(0)} %`;
+  console.log(
+    `first moves, what came over the forecast, medians: saving ${middle((one) => one.saved[2] / one.saved[0])} (in the run itself ${middle((one) => one.saved[1] / one.saved[0])}), move ${middle((one) => one.move[1] / one.move[0])}, payback ${middle((one) => one.payback[2] / one.payback[0])} (${middle((one) => one.payback[1] / one.payback[0])}); ${firsts.filter((one) => one.inRange).length} of ${firsts.length} paybacks in their range`,
+  );
+  if (Number(values.kills) === 0 || clock.length === 0) return;
+  const still = await run(folder, "off-0", "off");
+  const killed = await run(folder, "killed", "on", Number(values.kills));
+  const ends = of(killed, "relocated");
+  console.log(
+    `kill -9 at moves: ${of(killed, "recovered").length} healed; ${ends.length} moves told, ${ends.filter((one) => one.ok).length} done, ${ends.filter((one) => !one.ok).length} cut off by a kill; bit-identical: ${killed.result === still.result}`,
+  );
 }
 
-function report(gain: Extract<JournalEvent, { kind: "balanceGain" }>, events: readonly JournalEvent[]): void {
-  const asked = events.find((one) => one.kind === "balance" && one.id === gain.id);
-  if (asked?.kind !== "balance") return;
-  const { forecast } = asked;
-  const share = (came: number, said: number) => `${((came / said - 1) * 100).toFixed(0)} %`;
-  console.log(
-    `  gain: forecast ${(forecast.savedSecondsPerStep * 1000).toFixed(1)} ms, came ${(gain.savedSecondsPerStep * 1000).toFixed(1)} ms a step (${share(gain.savedSecondsPerStep, forecast.savedSecondsPerStep)}); move ${(forecast.moveSeconds * 1000).toFixed(0)} -> ${(gain.moveSeconds * 1000).toFixed(0)} ms; payback ${forecast.paybackSteps?.toFixed(2)} -> ${gain.paybackSteps?.toFixed(2) ?? "never"} steps; busiest ${gain.before.slowest.toFixed(3)} -> ${gain.after.slowest.toFixed(3)}`,
+async function balanced(folder: string): Promise<void> {
+  const moves: number[] = [];
+  for (let i = 0; i < Number(values.pairs); i++) {
+    const seen = await run(folder, `even-${i}`, "on");
+    show(seen);
+    moves.push(of(seen, "balance").filter((event) => event.action === "act").length);
+  }
+  verdict(
+    `no move on a balanced run (${moves.join(", ")} in ${values.steps} steps each)`,
+    moves.every((n) => n === 0),
   );
+}
+
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), "tessera-live-"));
+try {
+  console.log(`${values.ranks} ranks; ${machine()}`);
+  if (!existsSync(join(folder, "train.safetensors"))) {
+    const { hidden, width, experts, top, seed, skew } = values;
+    const sizes = { hidden, width, experts, top, seed, layers: "2", rows: "2048", length: "128" };
+    const more = values.balanced ? ["--even", "80"] : ["--skew", skew];
+    const args = Object.entries(sizes).flatMap(([name, value]) => [`--${name}`, value]);
+    python(join(import.meta.dirname, "skewed_model.py"), folder, ...args, ...more);
+  }
+  await (values.balanced ? balanced(folder) : skewed(folder));
+} finally {
+  if (!values.folder) rmSync(folder, { recursive: true, force: true });
 }

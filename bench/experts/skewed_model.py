@@ -1,8 +1,9 @@
 """A DeepSeek-V3 or V4 model whose router prefers some experts, and packed text: `skewed_model.py FOLDER [options]`.
 
 The skew is what a domain change leaves behind: a router that was even elsewhere and is not here. It is made by a bias
-on the router's choice (DeepSeek's own correction bias), drawn once from a seed; training then routes for real. The text
-is this repository's documents and sources, as bytes.
+on the router's choice (DeepSeek's own correction bias), drawn once from a seed; training then routes for real. With
+`--even` the bias is brought to where DeepSeek's rule would leave it after many steps on this text: an even router. The
+text is this repository's documents and sources, as bytes.
 """
 
 from __future__ import annotations
@@ -47,6 +48,26 @@ def config(asked: argparse.Namespace) -> Any:
     )  # fmt: skip
 
 
+def even(model: Any, ids: torch.Tensor, rounds: int) -> None:
+    """Moves every router's bias against its loads on random rows of `ids`, in steps that grow smaller."""
+    seen: dict[int, torch.Tensor] = {}
+
+    def count(index: int) -> Any:
+        return lambda _module, inputs: seen.__setitem__(index, torch.bincount(inputs[1].flatten(), minlength=n))
+
+    n = model.config.n_routed_experts
+    blocks = [layer.mlp for layer in model.model.layers]
+    hooks = [block.experts.register_forward_pre_hook(count(i)) for i, block in enumerate(blocks)]
+    for turn in range(rounds):
+        with torch.no_grad():
+            model(ids[torch.randperm(ids.shape[0])[:16]].long())
+            for i, block in enumerate(blocks):
+                load = seen[i].float()
+                block.gate.e_score_correction_bias += 0.05 * (1 - turn / rounds) * (load.mean() - load).sign()
+    for hook in hooks:
+        hook.remove()
+
+
 def main() -> None:
     """Writes `base/` and `train.safetensors`."""
     parser = argparse.ArgumentParser()
@@ -58,6 +79,7 @@ def main() -> None:
     parser.add_argument("--experts", type=int, default=16)
     parser.add_argument("--top", type=int, default=2)
     parser.add_argument("--skew", type=float, default=0.0, help="standard deviation of the bias, in units of the scores'")
+    parser.add_argument("--even", type=int, default=0, help="rounds of evening the router out")
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--seed", type=int, default=3)
@@ -78,9 +100,11 @@ def main() -> None:
                 gate.tid2eid.copy_(torch.stack(table))
             else:
                 gate.e_score_correction_bias.copy_(asked.skew * 0.1 * torch.randn(asked.experts))
-    model.save_pretrained(asked.folder / "base")
     data = torch.frombuffer(bytearray(text()), dtype=torch.uint8).to(torch.int32)
     ids = data[: asked.rows * asked.length].view(-1, asked.length).clone()
+    if asked.even:
+        even(model, ids, asked.even)
+    model.save_pretrained(asked.folder / "base")
     save_file({"input_ids": ids, "labels": ids.clone()}, asked.folder / "train.safetensors")
 
 

@@ -15,8 +15,6 @@ import torch.distributed as dist
 
 from tessera_engine.telemetry import Telemetry
 
-COMMANDS = frozenset({"checkpoint", "stop", "set_learning_rate", "skip_batch", "relocate"})
-
 
 @dataclass(frozen=True)
 class Boundary:

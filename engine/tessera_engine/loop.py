@@ -142,16 +142,18 @@ class Loop:
         """Steps until the spec's last one or until a stop; ends with a published checkpoint of the last step."""
         stop = False
         while True:
+            began = time.perf_counter()
             boundary = meet(self.control, self.telemetry, self.stop_asked, self.saver is not None and self.saver.busy)
             self._report_save()
             stop = boundary.stop
             for command in boundary.commands:
                 stop = self._obey(command) or stop
+            between = time.perf_counter() - began
             if stop or self.engine.step >= self.spec.steps:
                 break
             if self.saver is not None and self.save_due and not boundary.saving:
                 self._begin_save()
-            self._step()
+            self._step(between)
         if self.saver is not None:
             self.telemetry.send("phase", name="save")
             self._finish_save()
@@ -161,7 +163,7 @@ class Loop:
                 if failure is not None:
                     raise failure
 
-    def _step(self) -> None:
+    def _step(self, between: float) -> None:
         started = time.perf_counter()
         rows = self.data.batch(self.cursor, self.mesh.data_rank, self.spec.layout.data_ranks)
         fetched = time.perf_counter()
@@ -176,9 +178,10 @@ class Loop:
         self.telemetry.step = result.step
         self.save_due = self.save_due or bool(self.every and result.step % self.every == 0)
         if self.talks:
-            self._tell(result, time.perf_counter() - started, fetched - started)
+            spans = {"data": fetched - started, "boundary": between}
+            self._tell(result, time.perf_counter() - started, spans)
 
-    def _tell(self, result: StepResult, seconds: float, data_seconds: float) -> None:
+    def _tell(self, result: StepResult, seconds: float, spans: dict[str, float]) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         self.telemetry.send(
             "step",
@@ -196,7 +199,7 @@ class Loop:
             seconds=seconds,
             processorSeconds=used.ru_utime + used.ru_stime,
             cursor=self.cursor,
-            spans={**result.spans, "data": data_seconds},
+            spans={**result.spans, **spans},
             memory={**result.memory, "hostPeak": used.ru_maxrss * 1024},
             dropped=self.telemetry.dropped,
         )
@@ -228,6 +231,11 @@ class Loop:
                 self.telemetry.send("moved", **moved.__dict__)
                 self._tell_placement()
                 detail = {"layers": moved.layers, "seconds": moved.seconds}
+            elif what == "rehearse":
+                tried = relocate.rehearse(self.engine, self.control)
+                if self.rank == 0:
+                    samples = [[len(one.layers), one.bytes, one.seconds] for one in tried]
+                    self.telemetry.send("rehearsed", samples=samples)
             elif what != "stop":
                 raise ValueError(f"unknown command {what!r}")
         except EngineError as error:

@@ -74,23 +74,56 @@ def check(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> Non
         raise EngineError("ENGINE_PLACEMENT", f"no expert layers {unknown}", layers=unknown)
 
 
-def move(engine: Engine, placement: Placement, group: dist.ProcessGroup) -> Moved:
-    """Brings the layers named in `placement` (layer -> expert of every slot) into place. Collective over all ranks."""
-    check(engine, placement, group)
+def move(
+    engine: Engine, placement: Placement, group: dist.ProcessGroup, ring: tuple[float, int] | None = None
+) -> Moved:
+    """Brings the layers named in `placement` (layer -> expert of every slot) into place. Collective over all ranks.
+
+    With `ring` (share of a rank's rows, ranks to go on) rows travel round and the tables stay: see `rehearse`.
+    """
     started, total, changed, layers = time.perf_counter(), 0, 0, []
+    check(engine, placement, group)
     for layer, way, tensors in _layers(engine):
         wanted = placement.get(str(layer))
-        if wanted is None or wanted == way.slots:
+        if wanted is None or (wanted == way.slots and ring is None):
             continue
-        route = _Route(way, sources(way.slots, wanted, way.ep))
+        route = _Route(way, turned(len(wanted), way.ep, *ring) if ring else sources(way.slots, wanted, way.ep))
         with torch.no_grad():
             total += sum(route.carry(tensor) for tensor in tensors)
         way.place(wanted)
         layers.append(layer)
         changed += len(route.into)
+    # What the next step would rebuild, and what still travels on an accelerator, belong to the price.
+    engine.pieces()
+    if engine.mesh.device.type != "cpu":
+        torch.accelerator.synchronize()
     # Whoever says that the move is done says it for all.
     together(group, nothing)
     return Moved(total, changed, layers, time.perf_counter() - started)
+
+
+def turned(slots: int, ep: int, share: float, ranks: int) -> list[int]:
+    """Old slot of every slot when the first rows of each rank, at least one, go on by so many ranks.
+
+    >>> turned(4, ep=2, share=0.0, ranks=1)
+    [2, 1, 0, 3]
+    """
+    each = slots // ep
+    rows = max(1, int(each * share))
+    return [(slot - ranks * each) % slots if slot % each < rows else slot for slot in range(slots)]
+
+
+def rehearse(engine: Engine, group: dist.ProcessGroup) -> list[Moved]:
+    """What moves cost here: rows go to the next rank and come back on the way of real moves, and no bit has changed.
+
+    One row of one layer, one row of up to four layers, half the rows of one layer, twice each. Collective.
+    """
+    ways, told = engine.dispatchers(), []
+    # The very first only warms the way.
+    for layers, share in [(1, 0.0), *[(1, 0.0), (4, 0.0), (1, 0.5)] * 2]:
+        stay = {str(layer): ways[layer].slots for layer in sorted(ways)[:layers]}
+        told += [move(engine, stay, group, ring=(share, ranks)) for ranks in (1, -1)]
+    return told[2:]
 
 
 def _layers(engine: Engine) -> list[tuple[int, Dispatcher, list[torch.Tensor]]]:

@@ -51,6 +51,25 @@ def test_moves_before_every_step_leave_the_run_as_it_was(model: str, layout: dic
     assert all(found[2] > 0 for found in moved)
 
 
+def rehearsed(wanted: Spec, model: str) -> tuple[bool, list[tuple[int, int]]]:
+    engine = Engine.build(wanted, config=config(model))
+    engine.train_step(*worlds.rows(engine, 0))
+    before, tables = digest(engine), engine.placement()
+    told = relocate.rehearse(engine, dist.group.WORLD)
+    still = digest(engine) == before and engine.placement() == tables
+    return still, [(len(one.layers), one.bytes) for one in told if one.seconds > 0]
+
+
+@pytest.mark.parametrize("layout", [{"pp": 2, "ep": 2, "shard": 2}, {"ep": 4, "shard": 4}])
+def test_a_rehearsal_sends_rows_and_leaves_every_bit(layout: dict[str, int]) -> None:
+    wanted = spec(**layout)
+    for still, told in worlds.run(wanted.layout.world, rehearsed, wanted, "v4"):
+        assert still and len(told) == 12
+        (few, one), (many, more), (_, half) = told[0], told[2], told[4]
+        assert few == 1 and many > 1 and more == many * one > one > 0
+        assert half == one * max(1, 8 // layout["ep"] // 2)
+
+
 def refused(wanted: Spec) -> list[str]:
     engine = Engine.build(wanted, config=config("v4"))
     before, codes = engine.placement(), []

@@ -10,8 +10,11 @@ export type CostModel = {
   /** Bandwidth of one rank to others on its node, and over the network. */
   readonly nodeBytesPerSecond: number;
   readonly networkBytesPerSecond: number;
-  /** Seconds a relocation costs whatever it moves: barriers, rebuilt maps. Default 0. */
+  /** Seconds a relocation costs whatever it moves (barriers, rebuilt maps), and for each layer that changes. Default 0. */
   readonly fixedSeconds?: number;
+  readonly layerSeconds?: number;
+  /** Relative standard deviations of measured costs: of a token's seconds, of a move's. Default 0. */
+  readonly spread?: { readonly token: number; readonly move: number };
   /** Pipeline stage of each layer: stages work side by side, so the slowest one counts. Default: one stage. */
   readonly stageOf?: readonly number[];
 };
@@ -50,7 +53,7 @@ export function moveSeconds(shape: Shape, moves: readonly Move[], cost: CostMode
       ((network[i] as number) * cost.bytesPerExpert) / cost.networkBytesPerSecond;
     if (seconds > worst) worst = seconds;
   }
-  return worst;
+  return moves.length === 0 ? 0 : worst + (cost.layerSeconds ?? 0);
 }
 
 /** Step seconds of the experts: per stage the sum of its layers, over stages the slowest. */

@@ -7,7 +7,7 @@ import { migrateLayer } from "./migrate.ts";
 import { layerBound } from "./layer-bound.ts";
 import { noiseFloor, overDispersion } from "./noise.ts";
 import { layerSlots, maxOverMean, type Placement } from "./placement.ts";
-import { expected, type Forecast, type LayerDecision, rebalance } from "./rebalance.ts";
+import { expected, type Forecast, type LayerDecision, NINE_OF_TEN, rebalance } from "./rebalance.ts";
 
 export type ControllerOptions = {
   /** "advise" plans and explains but gives no command. */
@@ -16,6 +16,8 @@ export type ControllerOptions = {
   readonly horizonSteps: number;
   readonly safety?: number;
   readonly goal?: number;
+  /** Standard deviation of one step's seconds that has nothing to do with loads; default 0. */
+  readonly stepNoiseSeconds?: number;
   /** Micro-batches a step: the slowest rank is met in each, so chance weighs more the smaller they are. Default 1. */
   readonly microBatches?: number;
 };
@@ -40,7 +42,8 @@ export type Decision = {
  * Decides from recorded loads whether experts should move now. Pure: same history, same decision.
  * Per layer: the forecaster that back-tests best guesses the loads; the noise floor comes from the steps' own spread; the share of a
  * planned gain that comes true is measured by planning on the older part of the history and looking at the newer part; the horizon is
- * cut to what the loads' half-life supports. Errors: EXPERTS_HISTORY and those of `rebalance`.
+ * cut to what the loads' half-life supports; and a gain that the noise of step times would hide even over that horizon is left alone.
+ * Errors: EXPERTS_HISTORY and those of `rebalance`.
  *
  * @param history loads of consecutive steps, oldest first, all of the same layers and experts
  */
@@ -67,6 +70,7 @@ export function decide(
   const values = new Float64Array(last.values.length);
   const floors: number[] = [];
   const trust: number[] = [];
+  const gainSpread: number[] = [];
   const forecasters: Forecaster[] = [];
   let life = Number.POSITIVE_INFINITY;
   for (let l = 0; l < last.layers; l++) {
@@ -77,12 +81,20 @@ export function decide(
     const tokens = guess.loads.reduce((sum, w) => sum + w, 0) / shape.ranks / (options.microBatches ?? 1);
     const floor = noiseFloor(shape.ranks, tokens, Math.max(1, overDispersion(rows)));
     floors.push(floor);
-    trust.push(backTestGain(rows, layerSlots(current, l), current, floor));
+    const came = backTestGain(rows, layerSlots(current, l), current, floor);
+    trust.push(came.share);
+    gainSpread.push(came.spread);
     // What has not changed within the whole history may last as long as the horizon.
     if (guess.halfLifeSteps < history.length) life = Math.min(life, guess.halfLifeSteps / Math.LN2);
   }
   const horizonSteps = Math.min(options.horizonSteps, life);
-  const planned = rebalance(current, { ...last, values }, cost, { ...options, horizonSteps, floors, trust });
+  const planned = rebalance(current, { ...last, values }, cost, {
+    ...options,
+    horizonSteps,
+    floors,
+    trust,
+    gainSpread,
+  });
   if (!planned.ok) return planned;
   const layers = planned.value.layers.map((layer, l) => ({
     ...layer,
@@ -92,8 +104,12 @@ export function decide(
   const { forecast, placement } = planned.value;
   const moving = layers.filter((layer) => layer.act);
   const whole = forecast.savedSecondsPerStep * horizonSteps > (options.safety ?? 2) * forecast.moveSeconds;
-  if (moving.length === 0 || !whole) {
-    return ok({ action: "stay", line: stayLine(layers), layers, forecast, placement: current });
+  // Two means of so many steps, with and without the gain, must differ by more than chance makes them.
+  const least = NINE_OF_TEN * (options.stepNoiseSeconds ?? 0) * Math.sqrt(2 / Math.max(1, horizonSteps));
+  const hidden = moving.length > 0 && forecast.savedSecondsPerStep < least;
+  if (moving.length === 0 || !whole || hidden) {
+    const line = hidden ? hiddenLine(forecast.savedSecondsPerStep, least) : stayLine(layers);
+    return ok({ action: "stay", line, layers, forecast, placement: current });
   }
   const command: RelocateCommand = {
     do: "relocate",
@@ -111,27 +127,31 @@ export function decide(
 
 /**
  * Share of a planned gain that would have come true: plan on the history without its newest part, compare on that part, both
- * judged against keeping the present slots. 1 when the history is too short to tell or there was nothing to gain.
+ * judged against keeping the present slots. 1 when the history is too short to tell or there was nothing to gain. `spread`: standard
+ * error of that share over the steps of the newer part.
  */
 function backTestGain(
   rows: readonly Float64Array[],
   slots: Int32Array,
   current: Placement,
   floor: number,
-): number {
+): { share: number; spread: number } {
   const { shape } = current;
   const held = Math.min(8, Math.floor(rows.length / 3));
-  if (held < 1 || rows.length - held < 2) return 1;
+  if (held < 1 || rows.length - held < 2) return { share: 1, spread: 0 };
   const guess = forecastLayer(rows.slice(0, -held)).loads;
   const bound = layerBound(shape, guess);
   const moved = migrateLayer(shape, slots, guess, bound.time * 1.005).slots;
   const planned =
     expected(maxOverMean(shape, slots, guess), floor) - expected(maxOverMean(shape, moved, guess), floor);
-  if (planned <= 1e-6) return 1;
-  let real = 0;
-  for (const row of rows.slice(-held))
-    real += maxOverMean(shape, slots, row) - maxOverMean(shape, moved, row);
-  return Math.min(1, Math.max(0, real / held / planned));
+  if (planned <= 1e-6) return { share: 1, spread: 0 };
+  const real = rows
+    .slice(-held)
+    .map((row) => (maxOverMean(shape, slots, row) - maxOverMean(shape, moved, row)) / planned);
+  const mean = real.reduce((sum, value) => sum + value, 0) / held;
+  const square = real.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const spread = held > 1 ? Math.sqrt(square / (held - 1) / held) : 0;
+  return { share: Math.min(1, Math.max(0, mean)), spread };
 }
 
 function stayLine(layers: readonly LayerDecision[]): Text {
@@ -143,6 +163,16 @@ function stayLine(layers: readonly LayerDecision[]): Text {
       zh: `不搬動：最差的第 {layer} 層 max/mean 為 {ratio}；${worst.why.zh}`,
     },
     params,
+  );
+}
+
+function hiddenLine(saved: number, least: number): Text {
+  return both(
+    {
+      en: "no move: it would save {saved} a step, and the noise of the step time hides what is below {least}",
+      zh: "不搬動：每步只省 {saved}，而低於 {least} 的收益會被步時的雜訊淹沒",
+    },
+    { saved: formatSeconds(saved), least: formatSeconds(least) },
   );
 }
 
@@ -161,11 +191,13 @@ function actLine(moving: readonly LayerDecision[], all: number, forecast: Foreca
     seconds: formatSeconds(forecast.moveSeconds),
     saved: formatSeconds(forecast.savedSecondsPerStep),
     payback: forecast.paybackSteps.toFixed(1),
+    low: forecast.paybackRange[0].toFixed(1),
+    high: forecast.paybackRange[1].toFixed(1),
   };
   return both(
     {
-      en: "{verb} {transfers} experts in {layers} of {all} layers (layer {layer}: {before} -> {after}), {bytes} in {seconds}; saves {saved} a step, paid back in {payback} steps",
-      zh: "{zhVerb} {layers}/{all} 層的 {transfers} 個專家（第 {layer} 層：{before} → {after}），{bytes} 需 {seconds}；每步省 {saved}，{payback} 步回本",
+      en: "{verb} {transfers} experts in {layers} of {all} layers (layer {layer}: {before} -> {after}), {bytes} in {seconds}; saves {saved} a step, paid back in {payback} steps ({low} to {high})",
+      zh: "{zhVerb} {layers}/{all} 層的 {transfers} 個專家（第 {layer} 層：{before} → {after}），{bytes} 需 {seconds}；每步省 {saved}，{payback} 步回本（{low} 至 {high}）",
     },
     params,
   );

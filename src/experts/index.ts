@@ -11,6 +11,7 @@ export { placeOnNodes } from "./grouped.ts";
 export { guardMemory, type GuardRequest, type GuardVerdict, type Remedy } from "./guard.ts";
 export { layerBound } from "./layer-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
+export { fitMoveCost, type MoveCost, type MoveSample, secondsOfMove } from "./move-cost.ts";
 export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";
 export { layerMoves, matchRanks, type Move, placementMoves } from "./moves.ts";
 export { chooseHomes } from "./homes.ts";

@@ -17,6 +17,8 @@ export type RebalanceOptions = {
   readonly floors?: readonly number[];
   /** Share of the planned gain that is expected to come true, per layer (from a back-test); default 1. */
   readonly trust?: readonly number[];
+  /** Relative standard deviation of that gain, per layer; default 0. */
+  readonly gainSpread?: readonly number[];
   /** A move must win this many times its cost; default 2. */
   readonly safety?: number;
   /** Ratio to the bound that is good enough; default 1.005. */
@@ -45,6 +47,8 @@ export type Forecast = {
   readonly moveSeconds: number;
   /** Steps until the saved time equals the move; Infinity if nothing is saved, 0 if nothing moves. */
   readonly paybackSteps: number;
+  /** Where nine of ten paybacks fall if the errors of costs and loads are independent. */
+  readonly paybackRange: readonly [number, number];
   readonly traffic: Traffic;
 };
 
@@ -80,7 +84,7 @@ export function rebalance(
   return ok({
     placement: { ...current, slots },
     layers,
-    forecast: forecastOf(loads, layers, cost, shape.speed),
+    forecast: forecastOf(loads, layers, cost, shape.speed, options.gainSpread ?? []),
   });
 }
 
@@ -209,11 +213,15 @@ const NOT_PAID: Text = { en: "the move would not be paid back", zh: "搬動無�
 const PARTED: Text = { en: "an expert stood twice on a rank", zh: "同一進程原有兩份同一專家" };
 const PAYS: Text = { en: "the move pays back", zh: "搬動可以回本" };
 
+/** Standard deviations on either side of the middle that hold nine of ten values of a normal distribution. */
+export const NINE_OF_TEN = 1.645;
+
 function forecastOf(
   loads: Loads,
   layers: readonly LayerDecision[],
   cost: CostModel,
   speed: Float64Array,
+  gainSpread: readonly number[],
 ): Forecast {
   const speedSum = speed.reduce((sum, v) => sum + v, 0);
   const seconds = (of: (layer: LayerDecision) => number) =>
@@ -228,10 +236,14 @@ function forecastOf(
   const move =
     moving.reduce((sum, layer) => sum + layer.moveSeconds, 0) +
     (moving.length > 0 ? (cost.fixedSeconds ?? 0) : 0);
+  const paybackSteps = moving.length === 0 ? 0 : saved > 0 ? move / saved : Number.POSITIVE_INFINITY;
+  const gain = layers.reduce((most, { act }, l) => (act ? Math.max(most, gainSpread[l] ?? 0) : most), 0);
+  const wide = Math.exp(NINE_OF_TEN * Math.hypot(cost.spread?.token ?? 0, cost.spread?.move ?? 0, gain));
   return {
     savedSecondsPerStep: saved,
     moveSeconds: move,
-    paybackSteps: moving.length === 0 ? 0 : saved > 0 ? move / saved : Number.POSITIVE_INFINITY,
+    paybackSteps,
+    paybackRange: [paybackSteps / wide, paybackSteps * wide],
     traffic: trafficOf(
       moving.flatMap((layer) => layer.moves),
       cost,

@@ -1,4 +1,12 @@
-import { layerLoads, layerSlots, loadOfRanks } from "../../experts/index.ts";
+import {
+  fitMoveCost,
+  layerLoads,
+  layerSlots,
+  loadOfRanks,
+  type MoveCost,
+  type MoveSample,
+  secondsOfMove,
+} from "../../experts/index.ts";
 import type { BalanceCost } from "../journal/index.ts";
 import type { ExpertTopology, WholeStep } from "./types.ts";
 
@@ -12,14 +20,17 @@ export type Costs = {
   /** Newest slopes, one a step and stage; and seconds of experts over rows, which is more than the slope. */
   readonly slopes: readonly number[];
   readonly ratios: readonly number[];
-  /** Newest bytes a second that the all-to-all has reached. The best of them is what a move can hope for before one was seen. */
+  /** Newest bytes a second that the all-to-all has reached: what a move can hope for before one was rehearsed. */
   readonly exchanges: readonly number[];
-  readonly move: { readonly bytesPerSecond: number; readonly fixedSeconds: number } | null;
+  /** The newest rehearsal, and logarithms of real moves' seconds over what the rehearsal alone says. */
+  readonly rehearsal: readonly MoveSample[];
+  readonly surprises: readonly number[];
 };
 
-export const NO_COSTS: Costs = { slopes: [], ratios: [], exchanges: [], move: null };
+export const NO_COSTS: Costs = { slopes: [], ratios: [], exchanges: [], rehearsal: [], surprises: [] };
 
 const KEPT = 64;
+const KEPT_MOVES = 8;
 /** Ranks must differ by this share of their mean for a slope to mean something. */
 const SPREAD = 0.1;
 /** Exchanges of a routed row in one layer: to the expert and back, forward and backward. */
@@ -40,12 +51,19 @@ export function rowsOfRanks(step: WholeStep, topology: ExpertTopology): Float64A
   return rows;
 }
 
-export function observeStep(costs: Costs, step: WholeStep, topology: ExpertTopology): Costs {
+/** Takes a step in. `speeds` [ep]: busy times become those of a rank of speed 1 before they are compared. */
+export function observeStep(
+  costs: Costs,
+  step: WholeStep,
+  topology: ExpertTopology,
+  speeds: readonly number[] | undefined,
+): Costs {
   const rows = rowsOfRanks(step, topology);
+  const busy = step.busy.map((seconds, r) => seconds * (speeds?.[r % topology.ep] ?? 1));
   const perStage = topology.world / topology.pp;
   const slopes: number[] = [];
   for (let stage = 0; stage < topology.pp; stage++) {
-    const slope = slopeOf(rows, step.busy, stage * perStage, (stage + 1) * perStage);
+    const slope = slopeOf(rows, busy, stage * perStage, (stage + 1) * perStage);
     if (slope !== undefined) slopes.push(slope);
   }
   const all = rows.reduce((sum, n) => sum + n, 0);
@@ -84,28 +102,53 @@ function slopeOf(rows: Float64Array, busy: Float64Array, from: number, to: numbe
   return most > SPREAD * x ? cross / square : undefined;
 }
 
-/** A finished move: what its busiest rank sent, and how long it took. */
-export function observeMove(costs: Costs, bytes: number, seconds: number): Costs {
-  if (!(bytes > 0 && seconds > 0)) return costs;
-  const hoped = Math.max(0, ...costs.exchanges);
-  // Faster than the all-to-all has shown: then that is the bandwidth. Slower: what is over is paid by every move.
-  const move =
-    hoped * seconds <= bytes
-      ? { bytesPerSecond: bytes / seconds, fixedSeconds: 0 }
-      : { bytesPerSecond: hoped, fixedSeconds: seconds - bytes / hoped };
-  return { ...costs, move };
+/** What the rehearsal says of moves, or what the all-to-all lets hope; nothing before either. */
+function movesOf({ rehearsal, exchanges }: Costs): MoveCost | undefined {
+  const fit = fitMoveCost(rehearsal);
+  if (fit) return fit;
+  const hoped = Math.max(0, ...exchanges);
+  // One value, of another kind of message: off by a factor of e at one standard deviation.
+  return hoped > 0 ? { fixedSeconds: 0, layerSeconds: 0, secondsPerByte: 1 / hoped, spread: 1 } : undefined;
+}
+
+/** A finished move: layers, bytes that its busiest rank sent, how long it took. */
+export function observeMove(costs: Costs, { layers, bytes, seconds }: MoveSample): Costs {
+  const known = movesOf(costs);
+  if (!known || !(bytes > 0 && seconds > 0)) return costs;
+  const surprise = Math.log(seconds / secondsOfMove(known, layers, bytes));
+  return { ...costs, surprises: [...costs.surprises, surprise].slice(-KEPT_MOVES) };
+}
+
+/** The rehearsal of this attempt's ranks; what earlier moves taught about one stays true of the next only if there was one. */
+export function observeRehearsal(costs: Costs, rehearsal: readonly MoveSample[]): Costs {
+  return { ...costs, rehearsal, surprises: costs.rehearsal.length > 0 ? costs.surprises : [] };
 }
 
 /** Costs as numbers; nothing before the run has shown what a row costs and how fast bytes travel. */
 export function costOf(costs: Costs, topology: ExpertTopology): BalanceCost | undefined {
-  const slope = median(costs.slopes) ?? median(costs.ratios);
-  const bytesPerSecond = costs.move?.bytesPerSecond ?? Math.max(0, ...costs.exchanges);
-  if (slope === undefined || !(slope > 0 && bytesPerSecond > 0)) return undefined;
+  const tokens = costs.slopes.length > 0 ? costs.slopes : costs.ratios;
+  const secondsPerRow = median(tokens);
+  const known = movesOf(costs);
+  if (secondsPerRow === undefined || !(secondsPerRow > 0) || !known) return undefined;
+  // Each real move counts as much as the rehearsal.
+  const { surprises } = costs;
+  const n = surprises.length + 1;
+  const mean = surprises.reduce((sum, value) => sum + value, 0) / n;
+  const square = surprises.reduce((sum, value) => sum + (value - mean) ** 2, known.spread ** 2 + mean ** 2);
+  const off = median(tokens.map((value) => Math.abs(value - secondsPerRow))) ?? 0;
+  const factor = Math.exp(mean);
   return {
-    secondsPerRow: slope,
+    secondsPerRow,
     bytesPerExpert: topology.bytesPerExpert,
-    bytesPerSecond,
-    fixedSeconds: costs.move?.fixedSeconds ?? 0,
+    // A rehearsal whose seconds do not grow with its bytes says that bytes are free beside the rest.
+    bytesPerSecond: 1 / Math.max(known.secondsPerByte * factor, 1e-15),
+    fixedSeconds: known.fixedSeconds * factor,
+    layerSeconds: known.layerSeconds * factor,
+    spread: {
+      // 1.48: median absolute deviation to standard deviation; 1.25: standard error of a median over that of a mean.
+      token: (1.4826 * 1.2533 * off) / secondsPerRow / Math.sqrt(tokens.length),
+      move: Math.sqrt(square / n),
+    },
   };
 }
 

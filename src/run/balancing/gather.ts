@@ -104,6 +104,7 @@ export class Gather {
     return {
       step,
       seconds: number(part.steps.get(0)?.seconds),
+      boundarySeconds: number(part.steps.get(0)?.spans?.["boundary"]),
       t: part.steps.get(0)?.t ?? now,
       heardAt: now,
       loads: loads.value,

@@ -92,6 +92,13 @@ export class Balancing {
     } else if (message.kind === "moved") {
       const { rank, step, bytes, seconds } = message;
       this.#take({ kind: "moved", rank, step, bytes, seconds }, send);
+    } else if (message.kind === "rehearsed") {
+      const samples = message.samples.map(([layers = 0, bytes = 0, seconds = 0]) => ({
+        layers,
+        bytes,
+        seconds,
+      }));
+      this.#take({ kind: "rehearsed", samples }, send);
     } else {
       const step = this.#gather.add(message, now);
       if (!step) return;

@@ -1,5 +1,6 @@
 import { decide, layerSlots, type RelocateCommand } from "../../experts/index.ts";
 import type { NewEvent } from "../journal/index.ts";
+import { median } from "./costs.ts";
 import { guard, type GuardState } from "./memory.ts";
 import type { BalancePolicy, ExpertTopology, WholeStep } from "./types.ts";
 
@@ -62,15 +63,37 @@ function plan({ topology, policy, history, steps, cost }: Question, any: boolean
     nodeBytesPerSecond: cost.bytesPerSecond,
     networkBytesPerSecond: cost.bytesPerSecond,
     fixedSeconds: cost.fixedSeconds,
+    layerSeconds: cost.layerSeconds ?? 0,
+    spread: cost.spread ?? { token: 0, move: 0 },
     stageOf: now.stageOf,
   };
-  const decision = decide(loads, now.placement, model, {
+  const decision = decide(loads, withSpeeds(now.placement, cost.speeds), model, {
     mode: policy.mode === "on" ? "act" : "advise",
     horizonSteps: any ? Number.MAX_SAFE_INTEGER : Math.max(1, steps - now.step),
     safety: any ? 0 : policy.safety,
+    stepNoiseSeconds: any ? 0 : stepNoise(history),
     microBatches: topology.microBatches,
   });
   return decision.ok ? { decision: decision.value, cost } : undefined;
+}
+
+/** Standard deviation of a step's seconds, from the differences of neighbours, so that what drifts is not noise. */
+function stepNoise(history: readonly WholeStep[]): number {
+  const jumps = history
+    .slice(1)
+    .map((one, i) => Math.abs(one.seconds - (history[i] as WholeStep).seconds))
+    .filter(Number.isFinite);
+  // 1.48: median absolute deviation to standard deviation; the difference of two has twice the variance.
+  return (1.4826 * (median(jumps) ?? 0)) / Math.SQRT2;
+}
+
+/** Ranks that are not alike: the planner gives the slower ones less. */
+function withSpeeds(
+  placement: WholeStep["placement"],
+  speeds: readonly number[] | undefined,
+): WholeStep["placement"] {
+  if (!speeds) return placement;
+  return { ...placement, shape: { ...placement.shape, speed: Float64Array.from(speeds), even: false } };
 }
 
 /** What is told of a plan: its thousands of single moves stay where they were found. */
@@ -82,7 +105,7 @@ function propose(
   const { action, line, forecast } = decision;
   const now = history.at(-1) as WholeStep;
   const moving = decision.layers.filter((layer) => layer.act && action !== "stay");
-  const { savedSecondsPerStep, moveSeconds, paybackSteps, traffic } = forecast;
+  const { savedSecondsPerStep, moveSeconds, paybackSteps, paybackRange, traffic } = forecast;
   return {
     action,
     why: memory ? "memory" : "time",
@@ -104,6 +127,7 @@ function propose(
             savedSecondsPerStep,
             moveSeconds,
             paybackSteps: Number.isFinite(paybackSteps) ? paybackSteps : null,
+            ...(Number.isFinite(paybackSteps) ? { paybackRange } : {}),
             bytes: traffic.nodeBytes + traffic.networkBytes,
             experts: traffic.transfers,
           },

@@ -51,6 +51,80 @@ test("a skewed run moves once, and what came is what was forecast", () => {
   expect(last.deadExperts).toEqual([0, 0]);
 });
 
+test("a rehearsal says what the first move will take, and each move corrects it", () => {
+  const world = new World(SKEWED);
+  // Twice what the rehearsal says.
+  world.moveSeconds = 0.4;
+  world.settle(40);
+  expect(world.rehearsals).toBe(1);
+  const [first] = events(world, "balance");
+  // Two layers, and the busiest rank sends two experts of each: 0.15 s by the rehearsal for one, so 0.05 + 0.05 + 4 x 0.025.
+  const took = 0.2;
+  expect(first?.forecast.moveSeconds).toBeCloseTo(took, 2);
+  const [low, high] = first?.forecast.paybackRange ?? [0, 0];
+  expect(low).toBeLessThanOrEqual(first?.forecast.paybackSteps ?? 0);
+  expect(high).toBeGreaterThanOrEqual(first?.forecast.paybackSteps ?? 0);
+  // Those that stand on the first rank now become the wanted ones.
+  world.shares = [1, 2].map((layer) => {
+    const wanted = (world.placement[String(layer)] as number[]).slice(0, 4);
+    return Array.from({ length: 8 }, (_, e) => (wanted.includes(e) ? 350 : 40));
+  });
+  world.settle(60);
+  const second = events(world, "balance").filter((event) => event.action === "act")[1];
+  const { fixedSeconds = 0, layerSeconds = 0, bytesPerSecond = 1 } = second?.cost ?? {};
+  // Two samples now, the rehearsal and the move that took twice as long: their geometric mean.
+  expect(fixedSeconds + 2 * layerSeconds + 4000 / bytesPerSecond).toBeCloseTo(took * Math.SQRT2, 2);
+});
+
+test("a gain that the noise of the steps hides over what is left of the run is left alone", () => {
+  // The loads alone are worth a move: without noise it happens.
+  const slight = SKEWED.map((row) => row.map((n) => 200 + (n - 200) / 6));
+  const play = (noise: number) => {
+    const world = new World(slight);
+    world.noise = noise;
+    world.settle(60);
+    return world;
+  };
+  expect(play(0).sent.length).toBeGreaterThan(0);
+  const hidden = play(12);
+  expect(hidden.sent).toEqual([]);
+  expect(events(hidden, "balance")[0]?.line.en).toMatch(/noise of the step time hides/);
+});
+
+test("a rank that is slower in all it does gets fewer tokens, and steps become as short as they can", () => {
+  const world = new World(EVEN);
+  world.slow = [1, 2];
+  world.settle(60);
+  const [decision] = events(world, "balance").filter((event) => event.action === "act");
+  const [fast = 0, slow = 0] = decision?.cost.speeds ?? [];
+  expect(fast / slow).toBeCloseTo(2, 1);
+  const rowsOf = (rank: number) =>
+    [1, 2].reduce(
+      (sum, layer, l) =>
+        sum +
+        (world.placement[String(layer)] as number[])
+          .slice(rank * 4, rank * 4 + 4)
+          .reduce((part, e) => part + (EVEN[l]?.[e] ?? 0), 0),
+      0,
+    );
+  // Four slots a rank: the best split gives the slow one the four least wanted of each layer.
+  expect(rowsOf(1)).toBeLessThan(rowsOf(0));
+  const least = [1, 2].reduce(
+    (sum, _, l) =>
+      sum +
+      (EVEN[l] as number[])
+        .toSorted((a, b) => a - b)
+        .slice(0, 4)
+        .reduce((s, n) => s + n, 0),
+    0,
+  );
+  expect(rowsOf(1)).toBe(least);
+  // A rank that only looks slow because it has more or fewer rows is not taken for slow.
+  const alike = new World(SKEWED);
+  alike.settle(60);
+  expect(events(alike, "balance").every((event) => event.cost.speeds === undefined)).toBe(true);
+});
+
 test("nothing moves on a balanced run, or after the last step", () => {
   const world = new World(EVEN);
   world.settle(200);

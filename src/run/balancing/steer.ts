@@ -1,10 +1,11 @@
 import { say, type Text } from "../../base/index.ts";
-import { layerLoads, layerSlots, maxOverMean } from "../../experts/index.ts";
 import { fail } from "../errors.ts";
-import type { BalanceSide, NewEvent, RunState } from "../journal/index.ts";
-import { type Costs, costOf, median, NO_COSTS, observeMove, observeStep } from "./costs.ts";
+import type { NewEvent, RunState } from "../journal/index.ts";
+import { type Costs, costOf, NO_COSTS, observeMove, observeRehearsal, observeStep } from "./costs.ts";
+import { gainOf } from "./gain.ts";
 import { type GuardState, NO_GUARD } from "./memory.ts";
 import type { Answer, Proposal } from "./question.ts";
+import { speedsOf } from "./speeds.ts";
 import type { BalancePolicy, ExpertTopology, SteerAct, SteerInput, WholeStep } from "./types.ts";
 
 /** A move that was journaled and told, and has not ended. */
@@ -16,6 +17,7 @@ type Open = {
   readonly ack: { readonly step: number; readonly ok: boolean; readonly why: string | null } | null;
   readonly bytes: readonly number[];
   readonly seconds: number;
+  readonly layers: number;
   /** Step times and balance before it. */
   readonly before: readonly WholeStep[];
 };
@@ -38,6 +40,10 @@ export type Steer = {
   /** Newest whole steps, oldest first. */
   readonly history: readonly WholeStep[];
   readonly costs: Costs;
+  /** Whether this attempt's ranks were asked what moves cost. */
+  readonly rehearsed: boolean;
+  /** Speed of each place in the expert-parallel group; nothing while they are alike. */
+  readonly speeds: readonly number[] | null;
   readonly open: Open | null;
   readonly watching: Watching | null;
   readonly lastId: number;
@@ -78,9 +84,20 @@ export function startSteer(
     attempt: run.attempt,
     history: [],
     costs: NO_COSTS,
+    rehearsed: false,
+    speeds: null,
     open:
       last && last.moved === null
-        ? { id: last.id, since: last.step, toldAt: last.t, ack: null, bytes: [], seconds: 0, before: [] }
+        ? {
+            id: last.id,
+            since: last.step,
+            toldAt: last.t,
+            ack: null,
+            bytes: [],
+            seconds: 0,
+            layers: last.layers.length,
+            before: [],
+          }
         : null,
     watching: null,
     lastId: run.balance.lastId,
@@ -117,6 +134,9 @@ export function steer(before: Steer, input: SteerInput): { state: Steer; acts: S
       state = settle(state, acts, input.step);
       break;
     }
+    case "rehearsed":
+      state = { ...state, rehearsed: true, costs: observeRehearsal(state.costs, input.samples) };
+      break;
     case "ack": {
       const { open } = state;
       if (!open || input.id !== commandId(open.id)) break;
@@ -146,7 +166,16 @@ function lose(state: Steer, acts: SteerAct[]): Steer {
   const { open } = state;
   if (open)
     acts.push(ended(state, open.id, open.since, { ok: false, why: "attempt ended", seconds: 0, bytes: 0 }));
-  return { ...state, history: [], open: null, asked: null, watching: null, planned: {}, lastKey: "" };
+  return {
+    ...state,
+    history: [],
+    open: null,
+    asked: null,
+    watching: null,
+    planned: {},
+    lastKey: "",
+    rehearsed: false,
+  };
 }
 
 function ended(
@@ -171,7 +200,7 @@ function settle(state: Steer, acts: SteerAct[], now: number): Steer {
   return {
     ...state,
     open: null,
-    costs: observeMove(state.costs, Math.max(0, ...open.bytes), seconds),
+    costs: observeMove(state.costs, { layers: open.layers, bytes: Math.max(0, ...open.bytes), seconds }),
     watching: { id: open.id, movedAt: at, moveSeconds: seconds, before: open.before, after: [] },
   };
 }
@@ -195,17 +224,26 @@ function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
   let state: Steer = {
     ...before,
     history: [...before.history, now].slice(-policy.window),
-    costs: observeStep(before.costs, now, topology),
+    costs: observeStep(before.costs, now, topology, before.speeds ?? undefined),
   };
+  if (!state.rehearsed && policy.mode !== "off") {
+    acts.push({
+      do: "command",
+      command: { kind: "command", id: `rehearse-${state.attempt}`, do: "rehearse" },
+    });
+    state = { ...state, rehearsed: true };
+  }
   state = giveUp(settle(state, acts, now.step), acts, now);
   state = watch(state, acts, now);
   if (policy.mode === "off" || now.step % policy.every !== 0 || now.step >= state.steps) return state;
   if (state.history.length < LEAST_HISTORY || state.open || state.asked || state.lost) return state;
   // What is long past does not say where experts should stand now.
   if (now.heardAt > now.t + patience(now)) return state;
+  state = atSpeeds(state);
   const number = state.questions + 1;
-  const { history, guard, watching } = state;
-  const cost = costOf(state.costs, topology) ?? null;
+  const { history, guard, watching, speeds } = state;
+  const known = costOf(state.costs, topology);
+  const cost = known ? { ...known, ...(speeds ? { speeds } : {}) } : null;
   const question = {
     number,
     policy,
@@ -220,52 +258,33 @@ function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
   return { ...state, questions: number, asked: { number, at: now } };
 }
 
-/** Collects steps after a move and says what it brought. The first step after it pays for rebuilt tables: it belongs to the move. */
+/** Learns how fast ranks are. Where that changes, what rows cost was learned in another measure and is learned anew. */
+function atSpeeds(state: Steer): Steer {
+  const speeds = speedsOf(state.history, state.topology) ?? null;
+  const same = (speeds === null) === (state.speeds === null);
+  let costs = state.costs;
+  if (!same) {
+    costs = { ...costs, slopes: [], ratios: [] };
+    for (const one of state.history) costs = observeStep(costs, one, state.topology, speeds ?? undefined);
+  }
+  return { ...state, speeds, costs };
+}
+
+/** Collects steps after a move and says what it brought. */
 function watch(state: Steer, acts: SteerAct[], now: WholeStep): Steer {
-  const { watching, policy } = state;
+  const { watching, policy, topology } = state;
   if (!watching || now.step <= watching.movedAt) return state;
   const after = [...watching.after, now];
   if (after.length < Math.max(6, policy.every - 2)) return { ...state, watching: { ...watching, after } };
-  const [first, ...rest] = after as [WholeStep, ...WholeStep[]];
-  if (watching.before.length > 0) {
-    const left = side(watching.before);
-    const right = side(rest);
-    const saved = left.stepSeconds - right.stepSeconds;
-    const moveSeconds = watching.moveSeconds + Math.max(0, first.seconds - right.stepSeconds);
-    const event: NewEvent = {
-      kind: "balanceGain",
-      id: watching.id,
-      attempt: state.attempt,
-      step: now.step,
-      before: left,
-      after: right,
-      savedSecondsPerStep: saved,
-      moveSeconds,
-      paybackSteps: saved > 0 ? moveSeconds / saved : null,
-    };
-    acts.push({ do: "journal", event });
+  const gain = gainOf(watching.before, after, topology, watching.moveSeconds);
+  if (gain) {
+    const { attempt } = state;
+    acts.push({
+      do: "journal",
+      event: { kind: "balanceGain", id: watching.id, attempt, step: now.step, ...gain },
+    });
   }
   return { ...state, watching: null };
-}
-
-function side(steps: readonly WholeStep[]): BalanceSide {
-  return {
-    stepSeconds: median(steps.map((one) => one.seconds)) ?? 0,
-    slowest: median(steps.map(slowest)) ?? 1,
-  };
-}
-
-/** Busiest rank over the mean, layers weighed by their tokens. */
-export function slowest({ loads, placement }: WholeStep): number {
-  let sum = 0;
-  let all = 0;
-  for (let l = 0; l < loads.layers; l++) {
-    const row = layerLoads(loads, l);
-    const tokens = row.reduce((total, n) => total + n, 0);
-    sum += tokens * maxOverMean(placement.shape, layerSlots(placement, l), row);
-    all += tokens;
-  }
-  return all > 0 ? sum / all : 1;
 }
 
 /** Takes up what was asked for. An answer to what is no longer so has no effect: the next question is about what is. */
@@ -301,7 +320,7 @@ function tell(state: Steer, acts: SteerAct[], now: WholeStep, proposal: Proposal
   return {
     ...seen,
     lastId: id,
-    open: { id, since: now.step, toldAt, ack: null, bytes: [], seconds: 0, before },
+    open: { id, since: now.step, toldAt, ack: null, bytes: [], seconds: 0, layers: layers.length, before },
     planned: { ...state.planned, ...Object.fromEntries(layers.map((one) => [one.layer, one.after])) },
   };
 }

@@ -1,4 +1,4 @@
-import type { Loads, Placement } from "../../experts/index.ts";
+import type { Loads, MoveSample, Placement } from "../../experts/index.ts";
 import type { NewEvent } from "../journal/index.ts";
 import type { Recipe } from "../recipe/index.ts";
 import type { WorkerCommand } from "../wire/index.ts";
@@ -35,6 +35,8 @@ export type WholeStep = {
   /** When rank 0 told it, by its clock, and when the controller heard the last of it, by its own; seconds since 1970. */
   readonly t: number;
   readonly heardAt: number;
+  /** Seconds between the step before and this one on rank 0, without a checkpoint; NaN: not told. */
+  readonly boundarySeconds: number;
   /** Tokens per expert of the whole global batch, and where experts stood in this step. */
   readonly loads: Loads;
   readonly placement: Placement;
@@ -63,6 +65,7 @@ export type SteerInput =
       readonly bytes: number;
       readonly seconds: number;
     }
+  | { readonly kind: "rehearsed"; readonly samples: readonly MoveSample[] }
   | {
       readonly kind: "ack";
       readonly id: string;

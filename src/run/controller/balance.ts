@@ -46,7 +46,7 @@ export function openBalancing(
     steps: Number(spec["steps"]),
     decider: new DecisionThread(),
     journal,
-    told: readKinds(paths(folder).series, ["placement", "moved", "ack"]).flatMap(
+    told: readKinds(paths(folder).series, ["placement", "moved", "rehearsed", "ack"]).flatMap(
       (message) => known(message) ?? [],
     ),
     note: (step, attempt, fields) =>

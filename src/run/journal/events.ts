@@ -33,6 +33,8 @@ export type BalanceForecast = {
   readonly moveSeconds: number;
   /** null: nothing is saved. */
   readonly paybackSteps: number | null;
+  /** Where nine of ten paybacks fall. */
+  readonly paybackRange?: readonly [number, number];
   readonly bytes: number;
   readonly experts: number;
 };
@@ -53,6 +55,11 @@ export type BalanceCost = {
   readonly bytesPerExpert: number;
   readonly bytesPerSecond: number;
   readonly fixedSeconds: number;
+  readonly layerSeconds?: number;
+  /** Relative standard deviations of a row's seconds and of a move's. */
+  readonly spread?: { readonly token: number; readonly move: number };
+  /** Speed of each place in the expert-parallel group, where ranks are not alike. */
+  readonly speeds?: readonly number[];
 };
 
 /** Step time and balance around a move, medians. `slowest`: tokens of the busiest rank over the mean. */

@@ -64,6 +64,7 @@ const WORKER: Readonly<Record<string, Check>> = {
   load: shape({ layers: list(whole), counts: shape({ dtype: text, shape: list(whole), b64: text }) }),
   placement: shape({ layers: (value) => isObject(value) && Object.values(value).every(list(whole)) }),
   moved: shape({ bytes: whole, slots: whole, layers: list(whole), seconds: float }),
+  rehearsed: shape({ samples: list(list(float)) }),
   parity: shape({ ok: flag, maxRelative: float }),
   nograd: shape({ parameters: list(text) }),
   saving: () => true,

@@ -84,6 +84,8 @@ export type KnownMessage =
         readonly seconds: number;
       }
     >
+  /** What moves cost, tried on rows that go to the next rank and come back: [layers, bytes that a rank sent, seconds] each. */
+  | Of<"rehearsed", { readonly samples: readonly (readonly number[])[] }>
   | Of<"parity", { readonly ok: boolean; readonly maxRelative: number }>
   | Of<"nograd", { readonly parameters: readonly string[] }>
   | Of<"saving", object>
@@ -108,7 +110,7 @@ export type WorkerMessage = Envelope & { readonly kind: string; readonly [field:
 export type WorkerCommand = {
   readonly kind: "command";
   readonly id: string;
-  readonly do: "checkpoint" | "stop" | "set_learning_rate" | "skip_batch" | "relocate";
+  readonly do: "checkpoint" | "stop" | "set_learning_rate" | "skip_batch" | "relocate" | "rehearse";
   readonly [argument: string]: unknown;
 };
 

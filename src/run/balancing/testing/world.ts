@@ -61,7 +61,13 @@ export class Late implements Decider {
 
 export class World {
   readonly journal: JournalEvent[] = [];
+  /** Moves that were told; rehearsals that were obeyed. */
   readonly sent: string[] = [];
+  rehearsals = 0;
+  /** How many times as long as usual each rank needs for all it computes, and seconds of noise of a step (uniform, up to). */
+  moveSeconds = 0.2;
+  slow: readonly number[] = [1, 1];
+  noise = 0;
   /** What the ranks obeyed, by command; and where experts stood at every step. */
   readonly obeyed: { id: string; attempt: number }[] = [];
   readonly notes: Record<string, unknown>[] = [];
@@ -165,21 +171,23 @@ export class World {
         return sum + slots.reduce((part, e) => part + (counts[l]?.[e] ?? 0), 0);
       }, 0),
     );
-    const slow = Math.max(...rows) * ROW_SECONDS;
-    this.#clock += BASE_SECONDS + slow;
+    const busyOf = (own: number, rank: number) =>
+      (BASE_SECONDS + own * ROW_SECONDS) * (this.slow[rank] as number);
+    const seconds = Math.max(...rows.map(busyOf)) + this.noise * this.#random.next();
+    this.#clock += seconds;
     for (const [rank, own] of rows.entries()) {
-      const busy = BASE_SECONDS + own * ROW_SECONDS;
+      const busy = busyOf(own, rank);
       const spans = {
-        forwardBackward: BASE_SECONDS + slow,
-        allToAll: BASE_SECONDS + slow - busy + 0.01,
-        experts: own * ROW_SECONDS,
+        forwardBackward: seconds,
+        allToAll: seconds - busy + 0.01,
+        experts: own * ROW_SECONDS * (this.slow[rank] as number),
       };
       this.#say("step", rank, {
         loss: 1,
         gradNorm: 1,
         learningRate: 1,
         tokens: 1,
-        seconds: BASE_SECONDS + slow,
+        seconds,
         cursor: this.step,
         spans,
         memory: { peak: this.#peak },
@@ -216,6 +224,10 @@ export class World {
   #see(signal: Parameters<Balancing["see"]>[0]): void {
     this.#balancing?.see(signal, (command) => {
       this.#burn();
+      if (command.do === "rehearse") {
+        this.#commands.push(command);
+        return;
+      }
       if (!this.journal.some((event) => event.kind === "balance" && `balance-${event.id}` === command.id)) {
         this.faults.push(`${command.id} was told before it was written`);
       }
@@ -225,6 +237,13 @@ export class World {
   }
 
   #obey(command: WorkerCommand): void {
+    if (command.do === "rehearse") {
+      this.rehearsals++;
+      // As moves take here: half as long for the bytes as for the rest.
+      const samples = [1000, 1000, 2000, 2000].map((bytes) => [1, bytes, 0.05 + bytes * 2.5e-5]);
+      this.#say("rehearsed", 0, { samples: [...samples, [2, 2000, 0.15], [2, 2000, 0.15]] });
+      return;
+    }
     const wanted = command["placement"] as Placement;
     for (const [layer, slots] of Object.entries(wanted)) {
       if ([...slots].sort((a, b) => a - b).some((e, i) => e !== i))
@@ -232,7 +251,7 @@ export class World {
       this.placement[layer] = [...slots];
     }
     this.obeyed.push({ id: command.id, attempt: this.attempt });
-    const moved = { bytes: 4000, slots: 4, layers: LAYERS, seconds: 0.2 };
+    const moved = { bytes: 4000, slots: 4, layers: LAYERS, seconds: this.moveSeconds };
     for (const rank of [0, 1]) this.#say("moved", rank, moved);
     this.#tellPlaces();
     this.#say("ack", 0, { id: command.id, do: "relocate", ok: true });

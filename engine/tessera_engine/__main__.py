@@ -1,4 +1,4 @@
-"""`python -m tessera_engine <zygote|worker|generate|perplexity|export|doctor|calibrate> [SPEC]`.
+"""`python -m tessera_engine <zygote|worker|generate|perplexity|doctor|calibrate> [SPEC]`.
 
 Only the sub-command's module is imported, and thread pools are pinned first: the zygote must not start threads
 before it forks, and a numeric library reads these variables once, when it loads.
@@ -15,7 +15,6 @@ COMMANDS = {
     "worker": "worker",
     "generate": "generate",
     "perplexity": "perplexity",
-    "export": "export",
     "doctor": "probe",
     "calibrate": "calibrate",
 }

@@ -51,10 +51,15 @@ class Saved:
 
 
 class Saver:
-    """Saves states of one run; all ranks of `group` (gloo, used by nothing else) call `begin` at the same step."""
+    """Saves states of one run; all ranks of `group` (gloo, used by nothing else) call `begin` at the same step.
 
-    def __init__(self, folder: Path, keep: int, group: dist.ProcessGroup) -> None:
-        self.folder, self.keep, self.group = folder, keep, group
+    `describe`: what the index says of a tensor beside its pieces, by its name.
+    """
+
+    def __init__(
+        self, folder: Path, keep: int, group: dist.ProcessGroup, describe: Callable[[str], dict[str, Any]]
+    ) -> None:
+        self.folder, self.keep, self.group, self._describe = folder, keep, group, describe
         self._staged: State = {}
         self._thread: threading.Thread | None = None
         self._result: Saved | None = None
@@ -145,7 +150,7 @@ class Saver:
         if plans is not None:
             try:
                 finals, metadata = planner.create_global_plan(plans)
-                self._index = index_of(metadata, finals)
+                self._index = index_of(metadata, finals, self._describe)
             except Exception as error:  # the others wait for an answer
                 finals = [error] * world
         mine: list[Any] = [None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def disk_name(config: Any, name: str) -> str:
     return name
 
 
-def expert_names(config: Any, name: str, expert: int) -> list[str]:
+def expert_names(config: Any, name: str, expert: int | str) -> list[str]:
     """Names on disk of one expert's part of a fused tensor, in the order in which their rows stand in it.
 
     gate_up_proj is two matrices on disk (gate first), down_proj one. Empty when `name` is no fused expert tensor.
@@ -80,6 +81,30 @@ def expert_names(config: Any, name: str, expert: int) -> list[str]:
         "up_proj": ("up_proj",),
     }[match[2]]
     return [f"{disk_name(config, match[1] + '.')}{expert}.{leaf}.weight" for leaf in leaves]
+
+
+def on_disk(config: Any) -> Callable[[str], dict[str, Any]]:
+    """What a checkpoint's index says of a logical tensor so that an export needs no knowledge of models.
+
+    `names` on disk, with {} for the expert where each has matrices of its own (`expert_names`); `keep` when the model's
+    class computes with it in float32 whatever the dtype.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    wide: set[str] = set()
+    for attribute in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"):
+        wide |= set(getattr(kind, attribute, None) or ())
+    pattern = "|".join(rf"(^|\.){re.escape(name)}(\.|$)" for name in sorted(wide))
+
+    def describe(key: str) -> dict[str, Any]:
+        if not key.startswith("model/"):
+            return {}
+        name = key.removeprefix("model/")
+        names = expert_names(config, name, "{}") or [disk_name(config, name)]
+        return {"names": names} | ({"keep": True} if pattern and re.search(pattern, name) else {})
+
+    return describe
 
 
 def read_names(config: Any, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tessera_engine import checkpoint, parity, relocate
+from tessera_engine import checkpoint, hf, parity, relocate
 from tessera_engine.control import meet
 from tessera_engine.data import PackedData
 from tessera_engine.engine import Engine, NotFinite, StepResult
@@ -53,7 +53,7 @@ class Loop:
         self.save_group = dist.new_group(backend="gloo")
         folder = spec.checkpoint.get("dir")
         keep = int(spec.checkpoint.get("keep", 3))
-        self.saver = checkpoint.Saver(Path(folder), keep, self.save_group) if folder else None
+        self.saver = checkpoint.Saver(Path(folder), keep, self.save_group, hf.on_disk(config)) if folder else None
         self.every = int(spec.checkpoint.get("every", 0))
         torch.manual_seed(spec.seed * 1_000_003 + self.rank)
         self.engine = Engine.build(spec, self.mesh, config, weights=False)

@@ -5,7 +5,9 @@ piece, and a pickled index) a save takes a fraction of the processor time that t
 memory map, and a checkpoint from anywhere can run no code.
 
     rank-3.bin    pieces one after another, each starting at a multiple of 64
-    index.json    {"tensors": {name: {"dtype", "shape", "pieces": [{"offsets", "sizes", "file", "start"}]}}}
+    index.json    {"tensors": {name: {"dtype", "shape", "pieces": [{"offsets", "sizes", "file", "start"}], ...}}}
+
+What else stands beside a tensor's pieces (`hf.on_disk`) is for those who export it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +71,8 @@ def write_pieces(path: Path, name: str, plan: SavePlan, planner: SavePlanner) ->
     return File(name, at, digest.hexdigest())
 
 
-def index_of(metadata: Metadata, plans: list[SavePlan]) -> str:
-    """The index file's text for the plans of all ranks."""
+def index_of(metadata: Metadata, plans: list[SavePlan], describe: Callable[[str], dict[str, Any]]) -> str:
+    """The index file's text for the plans of all ranks; `describe` says more of a tensor by its name."""
     places = {index: (file_of(r), start) for r, plan in enumerate(plans) for index, start, _ in _starts(plan)}
     tensors: dict[str, Any] = {}
     for name, entry in metadata.state_dict_metadata.items():
@@ -79,7 +82,7 @@ def index_of(metadata: Metadata, plans: list[SavePlan]) -> str:
             file, start = places[MetadataIndex(name, chunk.offsets)]
             pieces.append({"offsets": [*chunk.offsets], "sizes": [*chunk.sizes], "file": file, "start": start})
         dtype = str(entry.properties.dtype).removeprefix("torch.")
-        tensors[name] = {"dtype": dtype, "shape": [*entry.size], "pieces": pieces}
+        tensors[name] = {"dtype": dtype, "shape": [*entry.size], "pieces": pieces, **describe(name)}
     return json.dumps({"tensors": tensors}, separators=(",", ":"), sort_keys=True)
 
 

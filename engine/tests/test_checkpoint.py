@@ -40,7 +40,7 @@ def note(step: int) -> Manifest:
 
 
 def save(folder: Path, group: Any, step: int, keep: int = 9) -> checkpoint.Saved:
-    saver = checkpoint.Saver(folder, keep, group)
+    saver = checkpoint.Saver(folder, keep, group, lambda _: {})
     saver.begin(state(step), note(step))
     saved = saver.finish()
     assert saved is not None
@@ -66,7 +66,7 @@ def test_what_was_saved_comes_back_into_other_slots(tmp_path: Path, group: Any) 
 
 
 def test_buffers_are_reused_and_later_changes_do_not_reach_a_save(tmp_path: Path, group: Any) -> None:
-    saver = checkpoint.Saver(tmp_path, 9, group)
+    saver = checkpoint.Saver(tmp_path, 9, group, lambda _: {})
     live = state(1)
     saver.begin(live, note(1))
     for tensor in live.values():
@@ -165,7 +165,7 @@ def test_a_full_disk_fails_the_save_and_nothing_else(tmp_path: Path, group: Any)
     try:
         assert save(small, group, 1).error is None
         big = {"dense": torch.zeros(100_000)}
-        saver = checkpoint.Saver(small, 9, group)
+        saver = checkpoint.Saver(small, 9, group, lambda _: {})
         saver.begin(big, note(2))
         saved = saver.finish()
         assert saved is not None and saved.error is not None
@@ -182,7 +182,7 @@ def _full_by_limit(folder: Path, group: Any) -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    saver = checkpoint.Saver(folder, 9, group)
+    saver = checkpoint.Saver(folder, 9, group, lambda _: {})
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
     try:
         saver.begin({"dense": torch.zeros(100_000)}, note(2))

@@ -83,6 +83,13 @@ export class ProgressLine {
   }
 }
 
+/** Progress of bytes, in a unit that a line has room for. */
+export const mebibytes = (done: number, total: number) => ({
+  done: Math.floor(done / 2 ** 20),
+  total: Math.ceil(total / 2 ** 20),
+  unit: "MiB",
+});
+
 /** One state of progress in words. */
 export function progressText(context: Context, progress: Progress, place: string, bar: boolean): string {
   const { phase, done, total, unit, rate, rateUnit, loss, remainingSeconds, note } = progress;

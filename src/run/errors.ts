@@ -50,10 +50,32 @@ const entries = {
     message: { en: "the engine does not start: {why}", zh: "引擎無法啟動：{why}" },
     next: { en: "tessera doctor", zh: "tessera doctor" },
   },
-  RUN_ENGINE_TOOL: {
+  RUN_CHECKPOINT_DAMAGED: {
     exit: EXIT.failedRun,
-    message: { en: "the engine's {tool} failed: {why}", zh: "引擎工具 {tool} 失敗：{why}" },
-    next: { en: "read {log}", zh: "查看 {log}" },
+    message: { en: "{path} is damaged: {why}", zh: "{path} 已損壞：{why}" },
+    next: {
+      en: "take an older one: tessera export --step N   (tessera status lists them)",
+      zh: "改用較舊的檢查點：tessera export --step N（tessera status 列出現有的）",
+    },
+  },
+  RUN_CHECKPOINT_NAMES: {
+    exit: EXIT.usage,
+    message: {
+      en: "{path} does not say what {tensor} is called in a Hugging Face folder: an older version saved it",
+      zh: "{path} 未說明 {tensor} 在 Hugging Face 資料夾中的名稱：它由較舊的版本保存",
+    },
+    next: {
+      en: "let this version save one: tessera resume, then: tessera export",
+      zh: "請以此版本再保存一次：tessera resume，然後 tessera export",
+    },
+  },
+  RUN_EXPORT_WRITE: {
+    exit: EXIT.environment,
+    message: { en: "cannot write the export {path}: {why}", zh: "無法寫出 {path}：{why}" },
+    next: {
+      en: "free the disk (df -h), or name a folder on another one: tessera export --out FOLDER",
+      zh: "清出磁碟空間（df -h），或指定其他磁碟的資料夾：tessera export --out FOLDER",
+    },
   },
   RUN_PHASE_MISSING: {
     exit: EXIT.usage,

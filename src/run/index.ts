@@ -20,7 +20,8 @@ export {
   type WorkerLayout,
   worldOfLayout,
 } from "./controller/index.ts";
-export { engineEnv, enginePython, engineTool, engineZygote, ROOT } from "./engine/index.ts";
+export { exportCheckpoint } from "./checkpoint/index.ts";
+export { engineEnv, enginePython, engineZygote, ROOT } from "./engine/index.ts";
 export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";
 export {
   type Alarm,

@@ -1,10 +1,20 @@
 import { spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { TesseraError } from "../../src/base/index.ts";
 import { Controller, isAlive, listCheckpoints, paths, readJournal } from "../../src/run/index.ts";
+import { exportCheckpoint } from "../../src/run/index.ts";
+import { sampleCheckpoint } from "../../src/run/checkpoint/testing/sample.ts";
 import { Place, runToEnd, until } from "../fixtures/run.ts";
 
 let place: Place | undefined;
@@ -55,6 +65,19 @@ const disk = smallDisk();
 if (disk) {
   spawnSync("umount", ["-l", disk]);
   rmSync(disk, { recursive: true, force: true });
+
+  test("a disk that is full takes no export: a coded error, and nothing is left of it", async () => {
+    place = new Place();
+    mounted = smallDisk();
+    const folder = mounted as string;
+    const options = sampleCheckpoint(place.folder);
+    fill(join(folder, "ballast"));
+    await expect(exportCheckpoint({ ...options, out: join(folder, "out") })).rejects.toMatchObject({
+      code: "RUN_EXPORT_WRITE",
+      params: { why: "ENOSPC" },
+    });
+    expect(readdirSync(folder)).toEqual(["ballast"]);
+  });
 
   test("a disk that is really full: coded end, journal whole, the newest whole checkpoint stays", async () => {
     mounted = smallDisk();

@@ -6,7 +6,7 @@ import { pickLang } from "../../base/index.ts";
 import { writeFileAtomic } from "../../base/node.ts";
 import { reportOf } from "../../console/report/index.ts";
 import { VERSION } from "../version.ts";
-import { candidateFolder, exportCheckpoint, measure } from "./measure.ts";
+import { candidateFolder, exportTrained, measure } from "./measure.ts";
 import { plan } from "./plan.ts";
 
 /** The open checkpoint: what measure exported and judged, or exported now when nothing was measured. */
@@ -14,11 +14,7 @@ const exported: Phase<"export"> = {
   input: ({ recipe }) => recipe.export,
   run: async (context) => {
     const folder = candidateFolder(context.folder);
-    if (!existsSync(join(folder, "config.json"))) {
-      const trained = context.outputs.train;
-      if (!trained) throw new Error("export runs after training");
-      await exportCheckpoint(context, trained.checkpoint, folder);
-    }
+    if (!existsSync(join(folder, "config.json"))) await exportTrained(context, folder);
     return { folder };
   },
   valid: ({ folder }) => existsSync(join(folder, "config.json")),

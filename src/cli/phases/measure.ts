@@ -9,30 +9,27 @@ import {
   pythonEngine,
   readOrItems,
 } from "../../evaluate/index.ts";
-import { enginePython, engineTool, type Phase, type PhaseContext, ROOT } from "../../run/index.ts";
+import { enginePython, exportCheckpoint, type Phase, type PhaseContext, ROOT } from "../../run/index.ts";
 import { unwrap } from "../../base/index.ts";
+import { mebibytes } from "../progress.ts";
 
 export const candidateFolder = (folder: string): string => join(folder, "export", "model");
 
-/** Turns a checkpoint into a Hugging Face folder; the same bytes whatever layout it was trained under. */
-export async function exportCheckpoint(
-  context: Pick<PhaseContext, "folder" | "env" | "signal" | "recipeFolder" | "recipe">,
-  checkpoint: string,
+/** The trained checkpoint as a Hugging Face folder, as the recipe wants it. */
+export async function exportTrained(
+  { recipe, recipeFolder, outputs, signal, progress }: PhaseContext,
   out: string,
 ): Promise<void> {
-  const value = {
-    checkpoint,
-    model: resolve(context.recipeFolder, context.recipe.model.base),
+  const { train } = outputs;
+  if (!train) throw new Error("a checkpoint is exported after training");
+  await exportCheckpoint({
+    checkpoint: train.checkpoint,
+    model: resolve(recipeFolder, recipe.model.base),
     out,
-    maxShardBytes: context.recipe.export?.maxShardBytes ?? 4 * 1024 ** 3,
-    ...(context.recipe.export?.dtype ? { dtype: context.recipe.export.dtype } : {}),
-  };
-  await engineTool({
-    tool: "export",
-    spec: { path: join(context.folder, "export", "export.spec.json"), value },
-    log: join(context.folder, "logs", "export.log"),
-    env: context.env,
-    signal: context.signal,
+    maxShardBytes: recipe.export?.maxShardBytes,
+    dtype: recipe.export?.dtype,
+    signal,
+    onProgress: (done, total) => progress({ ...mebibytes(done, total), note: "export" }),
   });
 }
 
@@ -42,11 +39,10 @@ export const measure: Phase<"measure"> = {
   run: async (context) => {
     const { recipe, folder, outputs, recipeFolder, env, signal } = context;
     const asked = recipe.evaluate;
-    const trained = outputs.train;
-    if (!asked || !trained || !outputs.screen)
+    if (!asked || !outputs.train || !outputs.screen)
       throw new Error("measure runs after training and only when asked for");
     const candidate = candidateFolder(folder);
-    await exportCheckpoint(context, trained.checkpoint, candidate);
+    await exportTrained(context, candidate);
     const { checker, close } = orChecker();
     try {
       const retention = asked.retention.data

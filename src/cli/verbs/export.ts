@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Option } from "commander";
 import { catalog, EXIT } from "../../base/index.ts";
-import { engineTool, listCheckpoints, paths } from "../../run/index.ts";
+import { exportCheckpoint, listCheckpoints, paths } from "../../run/index.ts";
 import type { Verb } from "../context.ts";
+import { mebibytes, ProgressLine } from "../progress.ts";
 import { findRun, runsFolder, shortPath } from "../runs.ts";
 
 const fail = catalog({
@@ -22,7 +23,13 @@ const fail = catalog({
   },
 });
 
-type Options = { runs?: string; out?: string; step?: string; dtype?: string; maxShardBytes?: string };
+type Options = {
+  runs?: string;
+  out?: string;
+  step?: string;
+  dtype?: "float32" | "bfloat16";
+  maxShardBytes?: string;
+};
 
 /** A checkpoint of a run as a Hugging Face folder that any stack loads. */
 export const exportVerb: Verb = {
@@ -59,30 +66,30 @@ export const exportVerb: Verb = {
           const worker = JSON.parse(readFileSync(paths(folder).worker, "utf8")) as {
             model: { config: string };
           };
-          const result = await engineTool({
-            tool: "export",
-            spec: {
-              path: join(dirname(paths(folder).worker), "export", "export.spec.json"),
-              value: {
-                checkpoint: found.path,
-                model: worker.model.config,
-                out,
-                ...(options.dtype ? { dtype: options.dtype } : {}),
-                ...(options.maxShardBytes ? { maxShardBytes: Number(options.maxShardBytes) } : {}),
-              },
-            },
-            log: join(folder, "logs", "export.log"),
-            env: context.env,
+          const line = new ProgressLine(
+            context,
+            { write: (text) => void process.stderr.write(text), columns: () => process.stderr.columns ?? 80 },
+            () => performance.now(),
+          );
+          line.phase("export", 0, 1, false);
+          const result = await exportCheckpoint({
+            checkpoint: found.path,
+            model: worker.model.config,
+            out,
+            dtype: options.dtype,
+            maxShardBytes: options.maxShardBytes === undefined ? undefined : Number(options.maxShardBytes),
+            onProgress: (done, total) => line.update({ phase: "export", ...mebibytes(done, total) }),
           });
+          line.finishPhase();
           context.out(shortPath(context, out));
           context.data({
             schema: "tessera.export/v1",
             run: id,
             step: found.step,
             out,
-            tensors: result["tensors"],
-            shards: result["shards"],
-            bytes: result["bytes"],
+            tensors: result.tensors,
+            shards: result.shards,
+            bytes: result.bytes,
           });
           return EXIT.done;
         }),

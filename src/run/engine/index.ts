@@ -1,3 +1,2 @@
-/** The Python engine as processes: where it is, its zygote, its one-shot tools. */
+/** The Python engine as processes: where it is, and its zygote. */
 export { engineEnv, enginePython, engineZygote, ROOT } from "./engine.ts";
-export { engineTool } from "./tool.ts";

@@ -49,7 +49,7 @@ def train(spec: Spec, model: str, first: int, last: int, moving: bool, folder: s
     engine = Engine.build(spec, config=tiny.config(model, **SMALL[model]))
     if first:
         dcp.load(engine.state_dict(), checkpoint_id=f"{folder}/{first}")
-        engine.resume({"step": first})
+        engine.resume(first)
     lines, moves, sent, seconds = [], 0, 0, 0.0
     layers = range(2 + engine.family.mtp_depth)
     for step in range(first, last):

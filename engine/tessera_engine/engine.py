@@ -72,7 +72,6 @@ class Engine:
 
     def __init__(self, spec: Spec, config: Any, mesh: Mesh) -> None:
         self.spec, self.mesh, self.trace, self.step = spec, mesh, Trace(), 0
-        self.peak_rate = spec.optimizer.learning_rate
         self._warm = False
         self._kept: tuple[int | None, optim.Pieces] = (None, {})
         self.family: Family = family_of(spec, config, self.trace)
@@ -179,41 +178,16 @@ class Engine:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Weights, buffers and optimizer as pieces: `model/<name>`, `exp_avg/<name>`, `exp_avg_sq/<name>`.
 
-        They share storage with the engine. Names and shapes are the same in all layouts. `progress()` is the rest.
+        They share storage with the engine. Names and shapes are the same in all layouts; `step` is the rest.
         """
         pieces = self.pieces()
         state: dict[str, torch.Tensor] = {f"model/{n}": piece.like(piece.local) for n, (_, piece) in pieces.items()}
         state |= {f"model/{n}": _buffer_piece(n, buffer) for n, buffer in self.buffers().items()}
         return state | self.optimizer.pieces(pieces)
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Takes values from `state`. Pieces made by `state_dict` and filled in place need no more than `resume`."""
-        with torch.no_grad():
-            for name, target in self.state_dict().items():
-                if name not in state:
-                    raise EngineError("ENGINE_CHECKPOINT_KEYS", f"the checkpoint has no {name}", tensor=name)
-                source = state[name]
-                assert isinstance(target, Piece)
-                target.local.copy_(source.local if isinstance(source, Piece) else source)
-
-    def progress(self) -> dict[str, Any]:
-        """What a checkpoint's manifest keeps beside the tensors."""
-        return {"step": self.step, "peakRate": self.peak_rate, "placement": self.placement()}
-
-    def resume(self, progress: dict[str, Any]) -> None:
-        """Continues after the step of `progress`; placements are this engine's own and need not be the saved ones."""
-        self.step = self.optimizer.steps = int(progress["step"])
-        self.peak_rate = float(progress.get("peakRate", self.peak_rate))
-
-    def set_learning_rate(self, peak: float) -> None:
-        """New peak of the curve, from the next step on."""
-        self.peak_rate = peak
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        curve = optim.learning_rate(self.spec.optimizer, self.spec.steps, step)
-        base = self.spec.optimizer.learning_rate
-        return curve * self.peak_rate / base if base else 0.0
+    def resume(self, step: int) -> None:
+        """Continues after a step; placements are this engine's own and need not be the saved ones."""
+        self.step = self.optimizer.steps = step
 
     # Training
 
@@ -233,7 +207,7 @@ class Engine:
             bad = [n for n, (p, _) in pieces.items() if p.grad is not None and not _finite(p.grad)]
             self._forget()
             raise NotFinite(step, loss, norm, bad)
-        rate = self.rate(step)
+        rate = optim.learning_rate(self.spec.optimizer, self.spec.steps, step)
         with torch.no_grad(), self.trace.span("optimizer"):
             clip = self.spec.optimizer.clip
             if clip and norm > clip:

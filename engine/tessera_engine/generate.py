@@ -9,7 +9,6 @@ few steps are spent inside prompts. A row therefore sees exactly the positions a
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from tessera_engine.errors import EngineError
-from tessera_engine.hub import json_lines, load_model, load_tokenizer, read_tool_spec
+from tessera_engine.hub import json_lines, load_model, load_tokenizer, replacing, tool
 from tessera_engine.process import emit
 
 # Rows that are done leave the batch once they are at least this share of it (a copy of the cache is not free).
@@ -77,14 +76,10 @@ def batches(rows: list[Row], size: int) -> Iterator[list[Row]]:
 
 def main(arguments: list[str]) -> int:
     """`generate SPEC`: progress lines and a result line on stdout; answers in the order of the prompts in `out`."""
-    try:
-        return _run(read_tool_spec(arguments, "model", "prompts", "out"))
-    except EngineError as error:
-        emit({"kind": "fatal", **error.describe()})
-        return error.exit_code
+    return tool(_run, arguments, "model", "prompts", "out")
 
 
-def _run(spec: dict[str, Any]) -> int:
+def _run(spec: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(spec["model"])
     prompts = list(json_lines(spec["prompts"]))
     rows = []
@@ -94,9 +89,8 @@ def _run(spec: dict[str, Any]) -> int:
             raise EngineError("ENGINE_INPUT", message, file=spec["prompts"], line=line)
         ids = tokenizer.encode(prompt["prompt"], add_special_tokens=bool(spec.get("addSpecialTokens", False))).ids
         if not ids:
-            raise EngineError(
-                "ENGINE_INPUT", f"{spec['prompts']}:{line}: empty prompt", file=spec["prompts"], line=line
-            )
+            message = f"{spec['prompts']}:{line}: empty prompt"
+            raise EngineError("ENGINE_INPUT", message, file=spec["prompts"], line=line)
         rows.append(Row(index, ids, []))
     model = load_model(spec["model"])
     ends = [tokenizer.encode(spec["stop"], add_special_tokens=False).ids] if spec.get("stop") else []
@@ -107,26 +101,11 @@ def _run(spec: dict[str, Any]) -> int:
         passes += generate_batch(model, batch, limit, stops)
         done += len(batch)
         emit({"kind": "progress", "done": done, "total": len(rows), "seconds": time.monotonic() - started})
-    temporary = f"{spec['out']}.tmp"
-    with open(temporary, "w", encoding="utf-8") as out:
+    with replacing(spec["out"]) as out:
         for row, (_, prompt) in zip(rows, prompts, strict=True):
             end = next((len(s) for s in stops if row.finished and row.answer[-len(s) :] == s), 0)
             text = tokenizer.decode(row.answer[: len(row.answer) - end], skip_special_tokens=False)
             answer = {"id": prompt["id"], "text": text, "tokens": len(row.answer), "finished": row.finished}
             out.write(json.dumps(answer, ensure_ascii=False) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, spec["out"])
-    tokens = sum(len(row.answer) for row in rows)
-    seconds = time.monotonic() - started
-    emit(
-        {
-            "kind": "result",
-            "prompts": len(rows),
-            "tokens": tokens,
-            "passes": passes,
-            "seconds": seconds,
-            "out": spec["out"],
-        }
-    )
-    return 0
+    counts = {"prompts": len(rows), "tokens": sum(len(row.answer) for row in rows), "passes": passes}
+    emit({"kind": "result", **counts, "seconds": time.monotonic() - started, "out": spec["out"]})

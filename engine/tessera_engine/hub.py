@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from tessera_engine.errors import EngineError
+from tessera_engine.process import emit
 
 
 def load_model(folder: str) -> Any:
@@ -51,6 +54,27 @@ def read_tool_spec(arguments: list[str], *names: str) -> dict[str, Any]:
             raise EngineError("ENGINE_SPEC_FIELD", f"{path}: no field {name!r}", file=path, field=name)
     torch.set_num_threads(int(spec.get("threads", 1)))
     return dict(spec)
+
+
+def tool(work: Callable[[dict[str, Any]], None], arguments: list[str], *names: str) -> int:
+    """Runs a one-shot tool on its spec file; the exit code, after a `fatal` line when it fails as expected."""
+    try:
+        work(read_tool_spec(arguments, *names))
+        return 0
+    except EngineError as error:
+        emit({"kind": "fatal", **error.describe()})
+        return error.exit_code
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[TextIO]:
+    """A text file that appears under its name whole, when all is on disk."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import math
 import os
 import resource
 import time
@@ -98,7 +97,7 @@ class Loop:
         if int(manifest.facts.get("world", 0)) <= self.rank:
             state.pop(f"rng/{self.rank}")
         checkpoint.load(path, state, self.save_group)
-        self.engine.resume({**manifest.facts, "step": manifest.step})
+        self.engine.resume(manifest.step)
         if (rng := state.get(f"rng/{self.rank}")) is not None:
             torch.set_rng_state(rng)
         self.cursor, self.resumed = self._cursor_of(manifest), True
@@ -215,17 +214,6 @@ class Loop:
         try:
             if what == "checkpoint":
                 self.save_due = True
-            elif what == "set_learning_rate":
-                rate = float(command["learningRate"])
-                if not (math.isfinite(rate) and rate >= 0):
-                    raise ValueError(f"learning rate {rate}")
-                self.engine.set_learning_rate(rate)
-            elif what == "skip_batch":
-                count = int(command.get("count", 1))
-                if count < 1:
-                    raise ValueError(f"count {count}")
-                self.cursor += count
-                detail = {"cursor": self.cursor}
             elif what == "relocate":
                 moved = relocate.move(self.engine, dict(command["placement"]), self.control)
                 self.telemetry.send("moved", **moved.__dict__)
@@ -251,17 +239,15 @@ class Loop:
 
     def _begin_save(self) -> None:
         assert self.saver is not None
-        progress = self.engine.progress()
         manifest = Manifest(
             run=self.spec.run,
             step=self.engine.step,
             cursor=self.cursor,
             files=[],
             layout=dict(self.document.get("layout", {})),
-            placement=progress.pop("placement"),
+            placement=self.engine.placement(),
             spec=hashlib.sha256(json.dumps(self.document, sort_keys=True).encode()).hexdigest(),
             facts={
-                **progress,
                 "seed": self.spec.seed,
                 "globalBatch": self.spec.batch.global_batch,
                 "world": dist.get_world_size(),
@@ -302,20 +288,8 @@ class Loop:
 
 
 def load_fields(loads: dict[int, torch.Tensor]) -> dict[str, Any]:
-    """Fields of a `load` message: counts int32 [layers, experts] and per layer entropy (1 = even), dead, MaxVio."""
+    """Fields of a `load` message: tokens of every expert, int32 [layers, experts]."""
     layers = sorted(loads)
-    counts = torch.stack([loads[layer] for layer in layers])
-    share = counts.double() / counts.sum(1, keepdim=True).clamp_min(1)
-    experts = counts.shape[1]
-    entropy = -torch.xlogy(share, share).sum(1) / math.log(max(experts, 2))
-    return {
-        "layers": layers,
-        "counts": {
-            "dtype": "int32",
-            "shape": list(counts.shape),
-            "b64": base64.b64encode(counts.to(torch.int32).numpy().tobytes()).decode(),
-        },
-        "entropy": [round(value, 6) for value in entropy.tolist()],
-        "deadExperts": (counts == 0).sum(1).tolist(),
-        "maxVio": [round(value, 6) for value in (share.amax(1) * experts - 1).tolist()],
-    }
+    counts = torch.stack([loads[layer] for layer in layers]).to(torch.int32)
+    array = {"dtype": "int32", "shape": [*counts.shape], "b64": base64.b64encode(counts.numpy().tobytes()).decode()}
+    return {"layers": layers, "counts": array}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Any
 
@@ -11,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tessera_engine.data import PackedData
-from tessera_engine.errors import EngineError
-from tessera_engine.hub import load_model, read_tool_spec
+from tessera_engine.hub import load_model, replacing, tool
 from tessera_engine.process import emit
 
 IGNORED = -100
@@ -30,20 +28,15 @@ def row_losses(model: Any, input_ids: torch.Tensor, labels: torch.Tensor) -> tup
 
 def main(arguments: list[str]) -> int:
     """`perplexity SPEC`: one JSON line a row {row, nll, tokens} in `out`, totals in the result line."""
-    try:
-        return _run(read_tool_spec(arguments, "model", "data", "out"))
-    except EngineError as error:
-        emit({"kind": "fatal", **error.describe()})
-        return error.exit_code
+    return tool(_run, arguments, "model", "data", "out")
 
 
-def _run(spec: dict[str, Any]) -> int:
+def _run(spec: dict[str, Any]) -> None:
     data = PackedData(spec["data"], None, global_batch=int(spec.get("batch", 8)), seed=0)
     model = load_model(spec["model"])
     data.check_vocabulary(model.config.vocab_size)
     started, total, count = time.monotonic(), 0.0, 0
-    temporary = f"{spec['out']}.tmp"
-    with open(temporary, "w") as out:
+    with replacing(spec["out"]) as out:
         for start in range(0, data.rows, data.global_batch):
             rows = data.take(range(start, min(start + data.global_batch, data.rows)))
             sums, tokens = row_losses(model, rows.input_ids, rows.labels)
@@ -52,8 +45,4 @@ def _run(spec: dict[str, Any]) -> int:
                 total, count = total + nll, count + n
             done = min(start + data.global_batch, data.rows)
             emit({"kind": "progress", "done": done, "total": data.rows, "seconds": time.monotonic() - started})
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, spec["out"])
     emit({"kind": "result", "rows": data.rows, "nll": total, "tokens": count, "out": spec["out"]})
-    return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -35,50 +34,26 @@ def _devices() -> list[dict[str, Any]]:
 
     if not torch.accelerator.is_available():
         return []
-    kind = torch.accelerator.current_accelerator()
-    assert kind is not None
-    found: list[dict[str, Any]] = []
-    for index in range(torch.accelerator.device_count()):
-        module = torch.get_device_module(kind.type)
-        properties = module.get_device_properties(index)
-        found.append(
-            {
-                "type": kind.type,
-                "index": index,
-                "name": getattr(properties, "name", kind.type),
-                "memoryBytes": int(getattr(properties, "total_memory", 0)),
-            }
-        )
-    return found
+    kind = str(torch.accelerator.current_accelerator())
+    all_of = range(torch.accelerator.device_count())
+    found = [(index, torch.get_device_module(kind).get_device_properties(index)) for index in all_of]
+    return [
+        {"type": kind, "index": i, "name": getattr(p, "name", kind), "memoryBytes": int(getattr(p, "total_memory", 0))}
+        for i, p in found
+    ]
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the result line; exit code 3 when something the engine needs is missing."""
+    """Prints what is there, for the caller to judge; `missing` a package, `gloo` false and why."""
     result: dict[str, Any] = {"kind": "result", "python": platform.python_version(), "executable": sys.executable}
     try:
         import safetensors
         import torch
         import transformers
     except ImportError as error:
-        emit({**result, "ok": False, "code": "ENGINE_PACKAGE_MISSING", "message": str(error), "package": error.name})
-        return 3
+        emit({**result, "missing": error.name})
+        return 0
     problem = _gloo()
-    result |= {
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "safetensors": safetensors.__version__,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "devices": _devices(),
-        "gloo": problem is None,
-        "nccl": torch.distributed.is_nccl_available(),
-    }
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if problem is not None:
-        emit({**result, "ok": False, "code": "ENGINE_GLOO", "message": problem})
-        return 3
-    if version < (2, 10):
-        message = f"torch {torch.__version__} is older than 2.10"
-        emit({**result, "ok": False, "code": "ENGINE_TORCH_OLD", "message": message})
-        return 3
-    emit({**result, "ok": True})
+    result |= {package.__name__: package.__version__ for package in (torch, transformers, safetensors)}
+    emit({**result, "devices": _devices(), "gloo": problem is None, "why": problem})
     return 0

@@ -42,7 +42,7 @@ def train(
     engine = Engine.build(wanted, config=config(model))
     if load:
         dcp.load(engine.state_dict(), checkpoint_id=load)
-        engine.resume({"step": first})
+        engine.resume(first)
     results = [engine.train_step(*worlds.rows(engine, step)) for step in range(first, last)]
     if save:
         dcp.save(engine.state_dict(), checkpoint_id=save)

@@ -159,7 +159,7 @@ def handed_on(wanted: list[Spec], folder: str) -> list[tuple[list[float], str, s
         engine = Engine.build(one, config=config("v4"))
         if i:
             dcp.load(engine.state_dict(), checkpoint_id=f"{folder}/0")
-            engine.resume({"step": 1})
+            engine.resume(1)
         loaded = digest(engine)
         result = engine.train_step(*worlds.rows(engine, 1 if i else 0))
         found.append(([result.loss, result.grad_norm], loaded, digest(engine)))

@@ -20,8 +20,8 @@ def engine(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_doctor_says_what_is_there() -> None:
     done = engine("doctor")
     result = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == 0 and result["kind"] == "result" and result["ok"] and result["gloo"]
-    assert result["torch"] == torch.__version__ and result["cores"] >= 1
+    assert done.returncode == 0 and result["kind"] == "result" and result["gloo"]
+    assert result["torch"] == torch.__version__
     assert len(result["devices"]) == (torch.accelerator.device_count() if torch.accelerator.is_available() else 0)
 
 

@@ -182,10 +182,8 @@ def test_resuming_under_another_layout(
 def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, tmp_path: Path) -> None:
     attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, checkpoint={"every": 0}), 4)
     attempt.until(lambda: attempt.steps() >= 1)
-    attempt.command(id="a", do="set_learning_rate", learningRate=5e-4)
-    attempt.command(id="b", do="skip_batch", count=3)
     attempt.command(id="c", do="dance")
-    attempt.command(id="d", do="set_learning_rate", learningRate="fast")
+    attempt.command(id="d", do="relocate", placement=[0])
     attempt.command(id="e", do="relocate", placement={"99": [0]})
     attempt.command(id="f", do="checkpoint")
     attempt.until(lambda: attempt.of("saved"))
@@ -193,17 +191,12 @@ def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, t
     assert set(attempt.wait().values()) == {0}
     acks = {m["id"]: m for m in attempt.of("ack")}
     assert {i: m["ok"] for i, m in acks.items()} == {
-        "a": True, "b": True, "c": False, "d": False, "e": False, "f": True, "g": True,
+        "c": False, "d": False, "e": False, "f": True, "g": True,
     }  # fmt: skip
     assert acks["e"]["detail"]["code"] == "ENGINE_PLACEMENT"
-    skipped = acks["b"]["step"]
-    for rank in range(4):
-        for message in attempt.of("step", rank):
-            late = message["step"] > skipped
-            assert message["cursor"] - message["step"] == (3 if late else 0)
-    assert attempt.of("step", 0)[-1]["learningRate"] == pytest.approx(5e-4, rel=0.01)
-    end = checkpoint.verify(last(tmp_path))
-    assert end.step == attempt.steps() and end.cursor == end.step + 3 and end.facts["peakRate"] == 5e-4
+    assert all(acks[name]["detail"]["code"] == "ENGINE_COMMAND" for name in "cd")
+    assert {len(attempt.of("step", rank)) for rank in range(4)} == {attempt.steps()}
+    assert checkpoint.verify(last(tmp_path)).step == attempt.steps()
 
 
 def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
@@ -256,9 +249,8 @@ def shuffled(draw: random.Random) -> dict[str, list[int]]:
 
 
 def test_a_number_that_is_not_finite_stops_before_the_update(zygote: Zygote, model: Path, tmp_path: Path) -> None:
-    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, optimizer={"warmupSteps": 0}), 4)
-    attempt.until(lambda: attempt.steps() >= 1)
-    attempt.command(id="x", do="set_learning_rate", learningRate=1e38)
+    much = {"warmupSteps": 0, "learningRate": 1e38}
+    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=400, optimizer=much), 4)
     codes = attempt.wait()
     assert set(codes.values()) == {40}, attempt.logs()
     fatal = attempt.of("fatal", 0)[0]

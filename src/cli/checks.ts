@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatBytes, type Text, unwrap, TesseraError } from "../base/index.ts";
-import { engineEnv, enginePython, ROOT } from "../run/index.ts";
+import { engineEnv, enginePython, ROOT, torchFault } from "../run/index.ts";
 import type { Context } from "./context.ts";
 import { machineMemory } from "./memory.ts";
 
@@ -163,7 +163,7 @@ function engine(context: Context): Check[] {
   const checks: Check[] = [good("python", word("python") ?? python)];
   for (const name of ["torch", "transformers", "safetensors"]) {
     const version = word(name);
-    const old = name === "torch" && said["code"] === "ENGINE_TORCH_OLD";
+    const old = name === "torch" && version !== null && torchFault(version) !== undefined;
     if (version && !old) checks.push(good(name, version));
     else
       checks.push(
@@ -179,7 +179,7 @@ function engine(context: Context): Check[] {
     checks.push(
       said["gloo"] === true
         ? good("gloo", "✓")
-        : bad("gloo", "missing", word("message") ?? "✗", "export GLOO_SOCKET_IFNAME=lo"),
+        : bad("gloo", "missing", word("why") ?? "✗", "export GLOO_SOCKET_IFNAME=lo"),
     );
   }
   const devices = Array.isArray(said["devices"]) ? (said["devices"] as { name?: string }[]) : [];

@@ -21,7 +21,7 @@ export {
   worldOfLayout,
 } from "./controller/index.ts";
 export { exportCheckpoint } from "./checkpoint/index.ts";
-export { engineEnv, enginePython, engineZygote, ROOT } from "./engine/index.ts";
+export { engineEnv, enginePython, engineZygote, ROOT, torchFault } from "./engine/index.ts";
 export { fail as runError, isRunError, type RunErrorCode } from "./errors.ts";
 export {
   type Alarm,

@@ -15,7 +15,7 @@ export function enginePython(env: Env): Result<string> {
   return existsSync(path) ? ok(path) : err(fail("RUN_PYTHON", { why: path }, { file: path }));
 }
 
-/** The oldest torch that the engine runs on, as its own doctor says. */
+/** The oldest torch that the engine runs on. */
 const TORCH_MIN = [2, 10] as const;
 
 /** What is wrong with a torch of this version; nothing when it is new enough. */

@@ -110,7 +110,7 @@ export type WorkerMessage = Envelope & { readonly kind: string; readonly [field:
 export type WorkerCommand = {
   readonly kind: "command";
   readonly id: string;
-  readonly do: "checkpoint" | "stop" | "set_learning_rate" | "skip_batch" | "relocate" | "rehearse";
+  readonly do: "checkpoint" | "stop" | "relocate" | "rehearse";
   readonly [argument: string]: unknown;
 };
 

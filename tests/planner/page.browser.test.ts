@@ -1,14 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { openChromium } from "../chromium.ts";
+import { barriers, openChromium, openPage } from "../chromium.ts";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const ROOT = resolve(import.meta.dirname, "../../web/planner");
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html",
@@ -52,20 +50,9 @@ afterEach(() => {
   expect(problems.splice(0)).toEqual([]);
 });
 
-async function open(hash: string, width = 1280, colorScheme: "light" | "dark" = "light"): Promise<Page> {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
-  context.setDefaultTimeout(120_000);
-  const page = await context.newPage();
-  page.on("pageerror", (error) => problems.push(error.message));
-  page.on("console", (message) => {
-    if (message.type() === "error") problems.push(message.text());
-  });
-  page.on("request", (request) => {
-    if (!request.url().startsWith(origin) && !/^(data|blob):/.test(request.url())) {
-      problems.push(`asked for ${request.url()}`);
-    }
-  });
-  await page.goto(`${origin}#${hash}`);
+async function open(hash: string, width = 1280, theme: "light" | "dark" = "light"): Promise<Page> {
+  const allowed = new RegExp(`^(${origin}|data:|blob:)`);
+  const page = await openPage(browser, `${origin}#${hash}`, { width, theme, allowed, problems });
   await page.waitForSelector(".grid[data-full=true], .card.problem");
   return page;
 }
@@ -205,22 +192,7 @@ for (const [width, theme, lang] of [
     expect(await page.getAttribute("html", "lang")).toBe(lang === "zh" ? "zh-Hant" : "en");
     expect(await page.innerText("h1")).toContain(lang === "zh" ? "規劃" : "planner");
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
-    await page.evaluate(AXE);
-    const found = await page.evaluate(async () => {
-      for (const details of document.querySelectorAll("details")) details.open = true;
-      const { axe } = window as unknown as {
-        axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-      };
-      const { violations } = await axe.run();
-      return violations.map(
-        ({ id, nodes }) =>
-          `${id}: ${nodes
-            .slice(0, 3)
-            .map((node) => node.html.slice(0, 160))
-            .join(" | ")}`,
-      );
-    });
-    expect(found).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     await page.close();
   });
 }

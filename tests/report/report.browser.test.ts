@@ -1,14 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { renderReport } from "../../src/console/report/index.ts";
 import { sampleInput } from "../../src/console/report/testing/sample.ts";
-import { openChromium } from "../chromium.ts";
+import { barriers, openChromium, openPage } from "../chromium.ts";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const input = sampleInput();
 let browser: Browser;
 let folder: string;
@@ -30,22 +28,14 @@ afterEach(() => {
   expect(problems.splice(0)).toEqual([]);
 });
 
-async function open(hash: string, width = 1280, colorScheme: "light" | "dark" = "light"): Promise<Page> {
-  const context = await browser.newContext({
-    viewport: { width, height: 900 },
-    colorScheme,
+async function open(hash: string, width = 1280, theme: "light" | "dark" = "light"): Promise<Page> {
+  const page = await openPage(browser, `${url}#${hash}`, {
+    width,
+    theme,
     bypassCSP: true,
+    allowed: /^file:/,
+    problems,
   });
-  context.setDefaultTimeout(120_000);
-  const page = await context.newPage();
-  page.on("pageerror", (error) => problems.push(error.message));
-  page.on("console", (message) => {
-    if (message.type() === "error") problems.push(message.text());
-  });
-  page.on("request", (request) => {
-    if (!request.url().startsWith("file:")) problems.push(`asked for ${request.url()}`);
-  });
-  await page.goto(`${url}#${hash}`);
   await page.waitForSelector("html[data-ready=yes]");
   return page;
 }
@@ -201,22 +191,7 @@ for (const [width, theme, lang] of [
   test(`is accessible and fits at ${width} pixels, ${theme}, ${lang}`, async () => {
     const page = await open(`lang=${lang}`, width, theme);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
-    await page.evaluate(AXE);
-    const found = await page.evaluate(async () => {
-      for (const details of document.querySelectorAll("details")) details.open = true;
-      const { axe } = window as unknown as {
-        axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-      };
-      const { violations } = await axe.run();
-      return violations.map(
-        ({ id, nodes }) =>
-          `${id}: ${nodes
-            .slice(0, 3)
-            .map((node) => node.html.slice(0, 160))
-            .join(" | ")}`,
-      );
-    });
-    expect(found).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     await page.close();
   });
 }

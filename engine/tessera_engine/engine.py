@@ -42,11 +42,11 @@ class NotFinite(EngineError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step, the same on every rank except `spans` (seconds), `loads` (this stage's layers), `pairs` and `memory`.
+    """One step, the same on every rank except `spans` (seconds), `loads` (of this stage), `expert_pairs` and `memory`.
 
     Losses are nats per target token of the global batch; `loss` is what was minimised. `loads`: int64 [experts] of the
     whole global batch by layer number, MTP depth d being layer L + d. `tokens`: input tokens of the global batch.
-    `pairs`: (token, k) pairs that this rank's experts computed; `dropped`: pairs that no rank did. `memory`: bytes.
+    `expert_pairs`: (token, k) pairs of this rank's experts; `dropped_pairs`: of no rank. `memory`: bytes.
     """
 
     step: int
@@ -60,8 +60,8 @@ class StepResult:
     tokens: int
     targets: int
     seconds: float
-    pairs: int
-    dropped: int
+    expert_pairs: int
+    dropped_pairs: int
     loads: dict[int, torch.Tensor] = field(repr=False)
     spans: dict[str, float] = field(repr=False)
     memory: dict[str, int] = field(repr=False)
@@ -225,8 +225,8 @@ class Engine:
         return StepResult(
             step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
             grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
-            seconds=time.perf_counter() - started, pairs=self.trace.computed, dropped=int(dropped), loads=loads,
-            spans=dict(self.trace.spans), memory=memory,
+            seconds=time.perf_counter() - started, expert_pairs=self.trace.computed, dropped_pairs=int(dropped),
+            loads=loads, spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
     def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from tessera_engine.errors import EngineError
 from tessera_engine.manifest import Manifest
 from tessera_engine.memory import check_memory
 from tessera_engine.mesh import build_mesh, device_here
-from tessera_engine.spec import Spec, read_config, slots_of
+from tessera_engine.spec import Spec, camel, read_config, slots_of
 from tessera_engine.telemetry import Telemetry
 
 
@@ -124,8 +125,7 @@ class Loop:
         if wanted.get("parity", True):
             found = parity.check(self.spec, self.config, self.mesh)
             if self.rank == 0:
-                fields = {"loss_relative": "lossRelative", "max_relative": "maxRelative"}
-                self.telemetry.send("parity", **{fields.get(n, n): v for n, v in found.__dict__.items()})
+                self.telemetry.send("parity", **{camel(name): value for name, value in found.__dict__.items()})
             if not found.ok:
                 message = f"gradients of this layout differ from one process by {found.max_relative:.3g}"
                 raise EngineError("ENGINE_PARITY", message, tensor=found.worst, relative=found.max_relative)
@@ -182,26 +182,12 @@ class Loop:
 
     def _tell(self, result: StepResult, seconds: float, spans: dict[str, float]) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        self.telemetry.send(
-            "step",
-            loss=result.loss,
-            mainLoss=result.main_loss,
-            mtpLoss=result.mtp_loss,
-            indexerLoss=result.indexer_loss,
-            balanceLoss=result.balance_loss,
-            gradNorm=result.grad_norm,
-            learningRate=result.learning_rate,
-            tokens=result.tokens,
-            targets=result.targets,
-            expertPairs=result.pairs,
-            droppedPairs=result.dropped,
-            seconds=seconds,
-            processorSeconds=used.ru_utime + used.ru_stime,
-            cursor=self.cursor,
-            spans={**result.spans, **spans},
-            memory={**result.memory, "hostPeak": used.ru_maxrss * 1024},
-            dropped=self.telemetry.dropped,
-        )
+        fields = {camel(f.name): getattr(result, f.name) for f in dataclasses.fields(result) if f.name != "loads"} | {
+            "seconds": seconds, "processorSeconds": used.ru_utime + used.ru_stime, "cursor": self.cursor,
+            "spans": {**result.spans, **spans},
+            "memory": {**result.memory, "hostPeak": used.ru_maxrss * 1024}, "dropped": self.telemetry.dropped,
+        }  # fmt: skip
+        self.telemetry.send("step", **fields)
         if self.mesh.data_rank == 0 and result.loads:
             self.telemetry.send("load", **load_fields(result.loads))
 

@@ -91,32 +91,27 @@ def read(path: Path) -> Manifest:
 
 def describe(path: Path, name: str) -> File:
     """Size and sha256 of one file as it is on disk."""
+    digest, size = hashlib.sha256(), 0
     with open(path / name, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
-        return File(name, os.fstat(stream.fileno()).st_size, digest.hexdigest())
-
-
-def _digest(stream: Any) -> Any:
-    digest = hashlib.sha256()  # Python 3.10 has no file_digest
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return File(name, size, digest.hexdigest())
 
 
 def damage(path: Path, expected: File) -> EngineError | None:
     """None when the file is exactly what the manifest says."""
-    where = str(path / expected.name)
+    where = path / expected.name
     try:
-        size = (path / expected.name).stat().st_size
-        if size != expected.bytes:
-            message = f"{where} has {size} bytes, not {expected.bytes}"
-            return EngineError("ENGINE_CHECKPOINT_DAMAGED", message, file=where, found=size, expected=expected.bytes)
-        if describe(path, expected.name).sha256 != expected.sha256:
-            message = f"{where} does not match its checksum"
-            return EngineError("ENGINE_CHECKPOINT_DAMAGED", message, file=where)
+        if (size := where.stat().st_size) != expected.bytes:
+            found = f"{where} has {size} bytes, not {expected.bytes}"
+        elif describe(path, expected.name) != expected:
+            found = f"{where} does not match its checksum"
+        else:
+            return None
     except OSError as error:
-        return EngineError("ENGINE_CHECKPOINT_DAMAGED", f"cannot read {where}: {error}", file=where)
-    return None
+        found = f"cannot read {where}: {error}"
+    return EngineError("ENGINE_CHECKPOINT_DAMAGED", found, file=str(where))
 
 
 def write_synced(path: Path, text: str) -> None:

@@ -155,28 +155,21 @@ class Spec:
 
 
 def check_layout(spec: Spec) -> None:
-    """Refuses layouts that this engine cannot run, naming the first reason."""
+    """Refuses what this engine cannot run. Recipes are checked before, with reasons (`recipe/check.ts`)."""
     layout, batch = spec.layout, spec.batch
-    counts = {f.name: getattr(layout, f.name) for f in dataclasses.fields(layout) if f.type == "int"}
-    stages = layout.pp * layout.vpp
-    rows = layout.data_ranks * batch.micro_batch
-    problems = (
-        (any(n < 1 for n in counts.values()), f"degrees must be at least 1: {counts}"),
-        (layout.tp != 1 or layout.cp != 1, "this engine has no tensor or context parallelism: tp and cp must be 1"),
-        (layout.dp_shard % max(layout.ep, 1) != 0, f"ep {layout.ep} does not divide dpShard {layout.dp_shard}"),
-        (min(batch.micro_batch, batch.global_batch, batch.sequence_length) < 1, "batch sizes must be at least 1"),
-        (batch.global_batch % max(rows, 1) != 0, f"globalBatch {batch.global_batch} is not a multiple of {rows} rows"),
-        ((layout.schedule == "1f1b") != (layout.vpp == 1), f"{layout.schedule} does not run with vpp {layout.vpp}"),
-        (layout.pp == 1 and layout.vpp > 1, "virtual stages need pp of at least 2"),
-        (layout.stages is not None and len(layout.stages) != stages, f"{stages} stages needed in layout.stages"),
-        (
-            layout.vpp > 1 and spec.micro_batches % layout.pp != 0,
-            f"interleaved 1F1B needs micro-batches ({spec.micro_batches}) in multiples of pp ({layout.pp})",
-        ),
+    sizes = [getattr(layout, f.name) for f in dataclasses.fields(layout) if f.type == "int"]
+    sizes += [batch.micro_batch, batch.global_batch, batch.sequence_length]
+    good = (
+        min(sizes) >= 1
+        and layout.tp == layout.cp == 1
+        and layout.dp_shard % layout.ep == 0
+        and batch.global_batch % (layout.data_ranks * batch.micro_batch) == 0
+        and (layout.schedule == "1f1b") == (layout.vpp == 1)
+        and (layout.vpp == 1 or (layout.pp > 1 and spec.micro_batches % layout.pp == 0))
+        and (layout.stages is None or len(layout.stages) == layout.pp * layout.vpp)
     )
-    for wrong, reason in problems:
-        if wrong:
-            raise EngineError("ENGINE_LAYOUT", reason)
+    if not good:
+        raise EngineError("ENGINE_LAYOUT", f"this engine does not run {layout} with {batch}")
 
 
 def stage_split(layout: Layout, layers: int) -> tuple[tuple[int, ...], ...]:

@@ -107,16 +107,11 @@ def _reap(children: dict[int, int]) -> None:
         if done != pid:
             continue
         del children[pid]
-        signalled = os.WIFSIGNALED(status)
-        emit(
-            {
-                "kind": "exited",
-                "rank": rank,
-                "pid": pid,
-                "code": None if signalled else os.WEXITSTATUS(status),
-                "signal": os.WTERMSIG(status) if signalled else None,
-            }
+        died = os.WIFSIGNALED(status)
+        ending = (
+            {"code": None, "signal": os.WTERMSIG(status)} if died else {"code": os.WEXITSTATUS(status), "signal": None}
         )
+        emit({"kind": "exited", "rank": rank, "pid": pid, **ending})
 
 
 def _end(children: dict[int, int]) -> None:

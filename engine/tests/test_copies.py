@@ -117,8 +117,8 @@ def train(wanted: Spec, model: str, steps: int) -> tuple[list[tuple[float, float
             draw = random.Random(step)
             relocate.move(engine, {str(n): shuffled(draw, wanted.layout.ep) for n in range(1, 4, 2)}, dist.group.WORLD)
         results.append(engine.train_step(*worlds.rows(engine, step)))
-    assert all(result.dropped == 0 for result in results)
-    return [(r.loss, r.grad_norm) for r in results], copies_equal(engine), [r.pairs for r in results]
+    assert all(result.dropped_pairs == 0 for result in results)
+    return [(r.loss, r.grad_norm) for r in results], copies_equal(engine), [r.expert_pairs for r in results]
 
 
 def shuffled(draw: random.Random, ep: int) -> list[int]:

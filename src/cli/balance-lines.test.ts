@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { BalanceMessage, JournalEvent } from "../run/index.ts";
 import { EMPTY, replay } from "../run/index.ts";
+import { MOVED } from "../run/journal/testing/moved.ts";
 import { balanceLines } from "./balance-lines.ts";
 import { makeContext } from "./context.ts";
 
@@ -27,32 +28,7 @@ const now = {
 } satisfies BalanceMessage;
 
 const moved: JournalEvent[] = [
-  {
-    t: 1,
-    kind: "balance",
-    id: 1,
-    attempt: 1,
-    step: 20,
-    action: "act",
-    why: "time",
-    line: { en: "move 4", zh: "搬動 4" },
-    forecast: { savedSecondsPerStep: 0.5, moveSeconds: 1, paybackSteps: 2, bytes: 4000, experts: 4 },
-    cost: { secondsPerRow: 1e-6, bytesPerExpert: 1000, bytesPerSecond: 1e6, fixedSeconds: 0 },
-    layers: [],
-  },
-  { t: 2, kind: "relocated", id: 1, attempt: 1, step: 20, ok: true, why: null, seconds: 1.2, bytes: 4000 },
-  {
-    t: 3,
-    kind: "balanceGain",
-    id: 1,
-    attempt: 1,
-    step: 39,
-    before: { stepSeconds: 2, slowest: 1.5 },
-    after: { stepSeconds: 1.6, slowest: 1.03 },
-    savedSecondsPerStep: 0.4,
-    moveSeconds: 1.5,
-    paybackSteps: 3.75,
-  },
+  ...MOVED,
   {
     t: 4,
     kind: "memoryForecast",
@@ -71,7 +47,7 @@ test("status tells how even ranks are, the last decision, and what moves brought
   expect(balanceLines(contextIn("en"), replay(moved).balance, 60, now)).toEqual([
     "  experts: busiest rank 1.100 of the mean in layer 2 (bound 1.050, ratio 1.048, planned 1.070); MaxVio 0.90, 3 dead, 0 tokens dropped",
     "  ⇄ no move: within the noise",
-    "    1 moves: 3.91 KiB in 1.20 s; won 14.5 s so far, forecast 19.0 s",
+    "    1 moves: 3.91 KiB in 1.20 s; won 14.1 s so far, forecast 18.5 s",
     "  ! too much",
   ]);
   const chinese = balanceLines(contextIn("zh"), replay(moved).balance, 60, now);

@@ -27,12 +27,19 @@ export function conflicts(recipe: Recipe): Conflict[] {
       "layout.slotsPerRank 已指定每個進程的槽位數；兩者只能擇一",
     );
   }
-  const shards = layout.dpShard * layout.cp * layout.tp;
-  if (shards % layout.ep !== 0) {
+  for (const key of ["tp", "cp"] as const) {
+    if (layout[key] === 1) continue;
+    add(
+      ["layout", key],
+      `the engine does not split ${key === "tp" ? "matrices" : "sequences"} over ranks: ${key} must be 1`,
+      `引擎不在進程間切分${key === "tp" ? "矩陣" : "序列"}：${key} 須為 1`,
+    );
+  }
+  if (layout.dpShard % layout.ep !== 0) {
     add(
       ["layout", "ep"],
-      `ep ${layout.ep} does not divide dpShard x cp x tp = ${shards}`,
-      `ep ${layout.ep} 不能整除 dpShard × cp × tp = ${shards}`,
+      `ep ${layout.ep} does not divide dpShard ${layout.dpShard}`,
+      `ep ${layout.ep} 不能整除 dpShard ${layout.dpShard}`,
     );
   }
   const copies = layout.dpReplicate * layout.dpShard;
@@ -52,6 +59,14 @@ export function conflicts(recipe: Recipe): Conflict[] {
   }
   if (layout.vpp > 1 && layout.pp === 1) {
     add(["layout", "vpp"], `vpp ${layout.vpp} needs pp > 1`, `vpp ${layout.vpp} 需要 pp > 1`);
+  }
+  const microBatches = batch.globalBatch / (batch.microBatch * copies);
+  if (layout.vpp > 1 && Number.isInteger(microBatches) && microBatches % layout.pp !== 0) {
+    add(
+      ["batch", "globalBatch"],
+      `interleaved1f1b needs micro-batches in multiples of pp ${layout.pp}, and a rank has ${microBatches} of them`,
+      `interleaved1f1b 的微批次數須為 pp ${layout.pp} 的倍數，但每個進程有 ${microBatches} 個`,
+    );
   }
   if (layout.stages) {
     const stages = layout.pp * layout.vpp;

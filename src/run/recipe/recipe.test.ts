@@ -54,6 +54,15 @@ test.each([
   ["out of range", edit("steps: 10", "steps: 0"), "RECIPE_VALUE", 6, 5, ">=1"],
   ["impossible ep", edit("  ep: 2", "  ep: 3"), "RECIPE_LAYOUT", 16, 3, "ep 3"],
   ["impossible batch", edit("globalBatch: 8", "globalBatch: 6"), "RECIPE_LAYOUT", 10, 3, "globalBatch 6"],
+  ["no tensor parallelism", `${GOOD}  tp: 2\n`, "RECIPE_LAYOUT", 17, 3, "tp must be 1"],
+  [
+    "micro-batches that do not interleave",
+    `${edit("globalBatch: 8", "globalBatch: 12")}  vpp: 2\n  schedule: interleaved1f1b\n`,
+    "RECIPE_LAYOUT",
+    10,
+    3,
+    "multiples of pp 2, and a rank has 3",
+  ],
   [
     "slots said twice",
     `${GOOD}  slotsPerRank: 6\nmoe:\n  spareSlots: 1\n`,

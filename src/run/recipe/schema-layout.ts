@@ -6,14 +6,14 @@ const degree = () => z.int().min(1);
 const explicit = z.strictObject({
   pp: key(degree().default(1), "pipeline ranks", "流水線進程數"),
   vpp: key(degree().default(1), "stages on each pipeline rank", "每個流水線進程的段數"),
-  tp: key(degree().default(1), "tensor-parallel ranks", "張量並行度"),
-  cp: key(degree().default(1), "context-parallel ranks", "上下文並行度"),
+  tp: key(degree().default(1), "tensor-parallel ranks; the engine has none: 1", "張量並行度；引擎沒有：1"),
+  cp: key(degree().default(1), "context-parallel ranks; the engine has none: 1", "上下文並行度；引擎沒有：1"),
   dpReplicate: key(degree().default(1), "whole copies of the model", "模型完整副本數"),
   dpShard: key(degree().default(1), "ranks that shard one copy (FSDP)", "切分同一副本的進程數（FSDP）"),
   ep: key(
     degree().default(1),
-    "ranks that share a layer's experts; divides dpShard x cp x tp",
-    "分攤一層專家的進程數；須整除 dpShard × cp × tp",
+    "ranks that share a layer's experts; divides dpShard",
+    "分攤一層專家的進程數；須整除 dpShard",
   ),
   schedule: key(
     z.enum(["1f1b", "interleaved1f1b"]).default("1f1b"),

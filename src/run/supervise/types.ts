@@ -1,5 +1,5 @@
 import type { Alarm, NewEvent, Outcome, Remedy, Verdict } from "../journal/index.ts";
-import type { KnownMessage, RankView } from "../wire/index.ts";
+import type { AgentMessage, KnownMessage } from "../wire/index.ts";
 
 /** What the watch is told. `t` is seconds since 1970 by the controller's clock: when it learned of it. */
 export type Signal = { readonly t: number } & (
@@ -16,12 +16,9 @@ export type Signal = { readonly t: number } & (
   | { readonly kind: "agentLost"; readonly agent: string; readonly why: string }
   | { readonly kind: "startFailed"; readonly agent: string; readonly why: string }
   | { readonly kind: "disk"; readonly freeBytes: number; readonly totalBytes: number }
-  | { readonly kind: "processes"; readonly processes: readonly ProcessView[] }
+  | { readonly kind: "processes"; readonly processes: Told<"beat">["processes"] }
   | { readonly kind: "tick" }
 );
-
-/** One rank's process as the kernel sees it: state letter (R, S, D, T ...) and processor seconds used. */
-export type ProcessView = { readonly rank: number; readonly state: string; readonly cpuSeconds: number };
 
 /** What the watch answers. */
 export type Finding = { readonly alarm: Alarm; readonly remedy: Remedy };
@@ -41,29 +38,17 @@ export type Goal = {
   readonly joinSeconds: number;
 };
 
+/** An agent's message, as it was told. */
+type Told<K extends AgentMessage["kind"]> = Extract<AgentMessage, { kind: K }>;
+
 export type Input = { readonly t: number } & (
   | { readonly kind: "begin" }
-  | {
-      readonly kind: "joined";
-      readonly agent: string;
-      readonly instance: number;
-      readonly pid: number;
-      readonly host: string;
-      readonly attempt: number;
-      readonly ranks: readonly RankView[];
-      readonly zygote: boolean;
-    }
+  | ({ readonly kind: "joined" } & Omit<Told<"join">, "kind" | "token">)
   | { readonly kind: "zygote"; readonly agent: string }
   | { readonly kind: "startFailed"; readonly agent: string; readonly why: string }
   | { readonly kind: "agentLost"; readonly agent: string; readonly instance: number; readonly why: string }
-  | { readonly kind: "master"; readonly attempt: number; readonly host: string; readonly port: number }
-  | {
-      readonly kind: "exited";
-      readonly attempt: number;
-      readonly rank: number;
-      readonly code: number | null;
-      readonly signal: number | null;
-    }
+  | Told<"master">
+  | Omit<Told<"exited">, "seq" | "t">
   | { readonly kind: "worker"; readonly message: KnownMessage }
   | { readonly kind: "finding"; readonly finding: Finding }
   | { readonly kind: "stop"; readonly now: boolean }

@@ -124,6 +124,9 @@ export type RankView = {
   readonly signal: number | null;
 };
 
+/** One rank's process as the kernel sees it: state letter (R, S, D, T ...) and processor seconds used. */
+export type ProcessView = { readonly rank: number; readonly state: string; readonly cpuSeconds: number };
+
 /** What an agent tells the controller. Messages with `seq` are kept by the agent until acknowledged. */
 export type AgentMessage =
   | {
@@ -155,11 +158,7 @@ export type AgentMessage =
       readonly kind: "beat";
       readonly t: number;
       readonly disk: { readonly freeBytes: number; readonly totalBytes: number } | null;
-      readonly processes: readonly {
-        readonly rank: number;
-        readonly state: string;
-        readonly cpuSeconds: number;
-      }[];
+      readonly processes: readonly ProcessView[];
       readonly dropped: number;
     };
 

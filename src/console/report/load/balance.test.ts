@@ -2,43 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { EMPTY, type JournalEvent, paths, replay, Series } from "../../../run/index.ts";
+import { EMPTY, paths, replay, Series } from "../../../run/index.ts";
+import { LINE, MOVED } from "../../../run/journal/testing/moved.ts";
 import { balanceBody } from "../sections/balance.ts";
 import { sampleInput } from "../testing/sample.ts";
 import { readBalance } from "./balance.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tessera-report-balance-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const line = { en: "move 4 experts <here>", zh: "搬動 4 個專家" };
-const events: JournalEvent[] = [
-  {
-    t: 1,
-    kind: "balance",
-    id: 1,
-    attempt: 1,
-    step: 20,
-    action: "act",
-    why: "time",
-    line,
-    forecast: { savedSecondsPerStep: 0.5, moveSeconds: 1, paybackSteps: 2, bytes: 4000, experts: 4 },
-    cost: { secondsPerRow: 1e-6, bytesPerExpert: 1000, bytesPerSecond: 1e6, fixedSeconds: 0 },
-    layers: [{ layer: 3, before: 1.5, after: 1.02, bound: 1.01, from: [0, 1], to: [1, 0] }],
-  },
-  { t: 2, kind: "relocated", id: 1, attempt: 1, step: 21, ok: true, why: null, seconds: 1.2, bytes: 4000 },
-  {
-    t: 3,
-    kind: "balanceGain",
-    id: 1,
-    attempt: 1,
-    step: 39,
-    before: { stepSeconds: 2, slowest: 1.5 },
-    after: { stepSeconds: 1.6, slowest: 1.03 },
-    savedSecondsPerStep: 0.4,
-    moveSeconds: 1.5,
-    paybackSteps: 3.75,
-  },
-];
 
 test("the report has each decision with what was promised and what came, and the time won", () => {
   mkdirSync(folder, { recursive: true });
@@ -63,11 +34,11 @@ test("the report has each decision with what was promised and what came, and the
       deadExperts: [1, 2],
       droppedRows: 0,
       allToAllSeconds: { least: 0.1, median: 0.1, most: 0.2 },
-      line,
+      line: LINE,
     });
   }
   series.close();
-  const part = readBalance(folder, replay(events));
+  const part = readBalance(folder, replay(MOVED));
   expect(part?.ranks).toEqual([
     { step: 1, realised: 1.5, bound: 1.01, planned: null },
     { step: 2, realised: 1.5, bound: 1.01, planned: null },
@@ -78,7 +49,7 @@ test("the report has each decision with what was promised and what came, and the
   expect(part?.decisions).toEqual([
     {
       step: 20,
-      line,
+      line: LINE,
       planned: 1.02,
       realised: 1.03,
       bytes: 4000,

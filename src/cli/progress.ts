@@ -85,7 +85,7 @@ export class ProgressLine {
 
 /** Progress of bytes, in a unit that a line has room for. */
 export const mebibytes = (done: number, total: number) => ({
-  done: Math.floor(done / 2 ** 20),
+  done: Math.ceil(done / 2 ** 20),
   total: Math.ceil(total / 2 ** 20),
   unit: "MiB",
 });

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -13,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type AgentFile, endAgent, isAlive } from "../../src/run/index.ts";
+import { sampleCheckpoint } from "../../src/run/checkpoint/testing/sample.ts";
 import { fakeRecipe, sleep, until } from "../fixtures/run.ts";
 
 const BIN = join(import.meta.dirname, "../../bin/tessera.mjs");
@@ -207,6 +209,27 @@ test("no Python and a Python without torch: exit 3, the cause, the mend; the doc
   const doctor = tessera(["doctor"], { TESSERA_VENV: old });
   expect(doctor.code).toBe(3);
   expect(doctor.out).toMatch(/✗ +torch +2\.1\.0 +.*pip install -r/);
+});
+
+test("export: the newest checkpoint becomes a folder of tensors; one that is not whole is named with the way on", () => {
+  expect(tessera(["run", "recipe.yaml"]).code).toBe(0);
+  const [run = ""] = runFolders();
+  expect(tessera(["export"])).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/RUN_CHECKPOINT_DAMAGED: .*manifest\.json[^]*next: .*--step/) as string,
+  });
+  expect(tessera(["export", "--lang", "zh"]).err).toContain("已損壞");
+  const { checkpoint } = sampleCheckpoint(folder);
+  renameSync(checkpoint, join(run, "checkpoints", "step-00000099"));
+  const done = tessera(["export", "--json", "--dtype", "bfloat16", "--out", "open"]);
+  expect(done.code).toBe(0);
+  expect(done.err).toMatch(/export {2}MiB 1\/1 {2}100 %/);
+  expect(json(done.out)).toMatchObject({ schema: "tessera.export/v1", tensors: 5, shards: 1, bytes: 48 });
+  expect(readdirSync(join(folder, "open")).sort()).toEqual(["config.json", "model.safetensors"]);
+  expect(tessera(["export", "--out", "open"])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("EXPORT_EXISTS") as string,
+  });
 });
 
 const SLOW = { FAKE_STEP_MS: "150" };

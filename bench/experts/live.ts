@@ -1,7 +1,8 @@
 /**
  * Live balancing on real runs: step time with it on against off, in turns, on a model whose router prefers some experts, and what the
  * forecast of each move said against what came. Then a run whose ranks are killed with -9 in the middle of moves, which must end with
- * the same bits. Routing is real in all of them. With `--balanced` the model's router is even from the start, and nothing may move.
+ * the same bits. Routing is real in all of them. With `--balanced` the model's router is even from the start and the learning rate too low
+ * to change that, and nothing may move.
  *
  *   node bench/experts/live.ts [--pairs 2] [--steps 40] [--skew 3] [--experts 8] [--width 384] [--hidden 128]
  *     [--kills 3] [--folder DIR] [--balanced]
@@ -51,7 +52,7 @@ model: { base: base }
 data: { packed: train.safetensors }
 stages: [{ kind: cpt, steps: ${values.steps} }]
 batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(values.rows) * Number(values.ranks)} }
-optimizer: { learningRate: 0.0003 }
+optimizer: { learningRate: ${values.balanced ? 0.00001 : 0.0003} }
 moe: { biasRate: ${values.balanced ? 0.001 : 0}, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
 balance: { mode: ${mode}, every: ${values.every}, window: 12 }

@@ -42,11 +42,12 @@ class NotFinite(EngineError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step, the same on every rank except `spans` (seconds), `loads` (this stage's layers), `pairs` and `memory`.
+    """One step, the same on every rank except `spans` (seconds), `loads` (this stage's layers), pairs and `memory`.
 
     Losses are nats per target token of the global batch; `loss` is what was minimised. `loads`: int64 [experts] of the
     whole global batch by layer number, MTP depth d being layer L + d. `tokens`: input tokens of the global batch.
     `pairs`: (token, k) pairs that this rank's experts computed; `dropped`: pairs that no rank did. `memory`: bytes.
+    `sent`: pairs that its routers sent to itself, inside its node, over the network.
     """
 
     step: int
@@ -61,6 +62,7 @@ class StepResult:
     targets: int
     seconds: float
     pairs: int
+    sent: list[int]
     dropped: int
     loads: dict[int, torch.Tensor] = field(repr=False)
     spans: dict[str, float] = field(repr=False)
@@ -252,7 +254,7 @@ class Engine:
             step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
             grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
             seconds=time.perf_counter() - started, pairs=self.trace.computed, dropped=int(dropped), loads=loads,
-            spans=dict(self.trace.spans), memory=memory,
+            sent=self.trace.sent, spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
     def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:

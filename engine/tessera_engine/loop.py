@@ -195,6 +195,7 @@ class Loop:
             tokens=result.tokens,
             targets=result.targets,
             expertPairs=result.pairs,
+            sentPairs=result.sent,
             droppedPairs=result.dropped,
             seconds=seconds,
             processorSeconds=used.ru_utime + used.ru_stime,

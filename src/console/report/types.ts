@@ -129,6 +129,14 @@ export type BalancePart = {
     readonly dead: number;
     /** Rows dropped in all steps; null: not told. */
     readonly dropped: number | null;
+    /** Seconds in the all-to-all over ranks, and shares of the rows by link; null: not told. */
+    readonly exchange: {
+      readonly least: number;
+      readonly median: number;
+      readonly most: number;
+      readonly rank: number;
+      readonly shares: readonly [rank: number, node: number, network: number];
+    } | null;
   } | null;
   readonly decisions: readonly {
     readonly step: number;

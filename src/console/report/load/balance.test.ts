@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { EMPTY, type JournalEvent, paths, replay, Series } from "../../../run/index.ts";
+import { digestAt, LINE, MOVED_ONCE } from "../../../run/balancing/testing/decided.ts";
+import { EMPTY, paths, replay, Series } from "../../../run/index.ts";
 import { balanceBody } from "../sections/balance.ts";
 import { sampleInput } from "../testing/sample.ts";
 import { readBalance } from "./balance.ts";
@@ -10,75 +11,30 @@ import { readBalance } from "./balance.ts";
 const folder = mkdtempSync(join(tmpdir(), "tessera-report-balance-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const line = { en: "move 4 experts <here>", zh: "搬動 4 個專家" };
-const events: JournalEvent[] = [
-  {
-    t: 1,
-    kind: "balance",
-    id: 1,
-    attempt: 1,
-    step: 20,
-    action: "act",
-    why: "time",
-    line,
-    forecast: { savedSecondsPerStep: 0.5, moveSeconds: 1, paybackSteps: 2, bytes: 4000, experts: 4 },
-    cost: { secondsPerRow: 1e-6, bytesPerExpert: 1000, bytesPerSecond: 1e6, fixedSeconds: 0 },
-    layers: [{ layer: 3, before: 1.5, after: 1.02, bound: 1.01, from: [0, 1], to: [1, 0] }],
-  },
-  { t: 2, kind: "relocated", id: 1, attempt: 1, step: 21, ok: true, why: null, seconds: 1.2, bytes: 4000 },
-  {
-    t: 3,
-    kind: "balanceGain",
-    id: 1,
-    attempt: 1,
-    step: 39,
-    before: { stepSeconds: 2, slowest: 1.5 },
-    after: { stepSeconds: 1.6, slowest: 1.03 },
-    savedSecondsPerStep: 0.4,
-    moveSeconds: 1.5,
-    paybackSteps: 3.75,
-  },
-];
-
 test("the report has each decision with what was promised and what came, and the time won", () => {
   mkdirSync(folder, { recursive: true });
   const series = new Series(paths(folder).series, 2);
-  for (const step of [1, 2, 40, 41]) {
-    series.note({
-      v: 1,
-      kind: "balance",
-      run: "r",
-      rank: -1,
-      step,
-      t: step,
-      attempt: 1,
-      layers: [2, 3],
-      realised: step < 21 ? [1.1, 1.5] : [1.1, 1.03],
-      bound: [1.05, 1.01],
-      planned: step < 21 ? [null, null] : [null, 1.02],
-      noiseFloor: [1, 1],
-      maxVio: [0.4, 0.9],
-      cv: [0.3, 0.2],
-      entropy: [0.9, 0.95],
-      deadExperts: [1, 2],
-      droppedRows: 0,
-      allToAllSeconds: { least: 0.1, median: 0.1, most: 0.2 },
-      line,
-    });
-  }
+  for (const step of [1, 2, 40, 41]) series.note(digestAt(step));
   series.close();
-  const part = readBalance(folder, replay(events));
+  const part = readBalance(folder, replay(MOVED_ONCE));
   expect(part?.ranks).toEqual([
     { step: 1, realised: 1.5, bound: 1.01, planned: null },
     { step: 2, realised: 1.5, bound: 1.01, planned: null },
     { step: 40, realised: 1.1, bound: 1.05, planned: null },
     { step: 41, realised: 1.1, bound: 1.05, planned: null },
   ]);
-  expect(part?.last).toEqual({ maxVio: 0.9, cv: 0.3, entropy: 0.9, dead: 3, dropped: 0 });
+  expect(part?.last).toEqual({
+    maxVio: 0.9,
+    cv: 0.3,
+    entropy: 0.9,
+    dead: 3,
+    dropped: 0,
+    exchange: { least: 0.1, median: 0.125, most: 0.2, rank: 3, shares: [0.5, 0.3, 0.2] },
+  });
   expect(part?.decisions).toEqual([
     {
       step: 20,
-      line,
+      line: LINE,
       planned: 1.02,
       realised: 1.03,
       bytes: 4000,
@@ -96,7 +52,8 @@ test("the report has each decision with what was promised and what came, and the
   const html = balanceBody({ ...sample, experts: { ...sample.experts, balance: part } });
   expect(html).toContain("move 4 experts &lt;here&gt;");
   expect(html).toContain('data-chart="rankBalance"');
-  for (const figure of ["1.020", "1.030", "500 ms", "400 ms"]) expect(html).toContain(figure);
+  for (const figure of ["1.020", "1.030", "500 ms", "400 ms", "125 ms", "(rank 3)", "20 % over the network"])
+    expect(html).toContain(figure);
 });
 
 test("a run without experts, or before there were digests, has no such part", () => {

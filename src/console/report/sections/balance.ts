@@ -14,8 +14,25 @@ export function balanceBody(input: ReportInput): string {
   const now = last
     ? `<p>${t("balanceNow", { vio: last.maxVio.toFixed(2), cv: last.cv.toFixed(2), entropy: last.entropy.toFixed(3), dead: last.dead, dropped: last.dropped ?? "–" })}</p>`
     : "";
+  const exchange = last?.exchange ? exchangeLine(last.exchange) : "";
   const placed = balance.placed ? `<p>${both(balance.placed)}</p>` : "";
-  return `${chart(input, balance)}${placed}${now}${decisions(balance)}`;
+  return `${chart(input, balance)}${placed}${now}${exchange}${decisions(balance)}`;
+}
+
+function exchangeLine({
+  least,
+  median,
+  most,
+  rank,
+  shares,
+}: NonNullable<NonNullable<BalancePart["last"]>["exchange"]>): string {
+  const [stay, node, network] = shares.map((share) => `${(100 * share).toFixed(0)} %`) as [
+    string,
+    string,
+    string,
+  ];
+  const times = { least: formatSeconds(least), median: formatSeconds(median), most: formatSeconds(most) };
+  return `<p>${t("balanceExchange", { ...times, rank, stay, node, network })}</p>`;
 }
 
 function chart(input: ReportInput, { ranks }: BalancePart): string {

@@ -212,6 +212,7 @@ export const TEXTS = {
   balanceMoved: { en: "moved", zh: "搬動量" },
   balanceForecast: { en: "forecast a step", zh: "預測每步省" },
   balanceMeasured: { en: "measured a step", zh: "實測每步省" },
+  balancePayback: { en: "paid back in steps", zh: "回本步數" },
   evenShare: { en: "even share", zh: "均分" },
 
   timeline: { en: "Timeline", zh: "時間線" },

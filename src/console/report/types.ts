@@ -146,6 +146,8 @@ export type BalancePart = {
     readonly bytes: number | null;
     readonly forecastSeconds: number;
     readonly measuredSeconds: number | null;
+    /** Steps until the move had paid for itself; null: not measured, or it never does. */
+    readonly measuredPayback: number | null;
     readonly moved: boolean;
   }[];
   readonly moves: number;

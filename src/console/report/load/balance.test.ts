@@ -40,6 +40,7 @@ test("the report has each decision with what was promised and what came, and the
       bytes: 4000,
       forecastSeconds: 0.5,
       measuredSeconds: 0.4,
+      measuredPayback: 3.75,
       moved: true,
     },
   ]);
@@ -52,7 +53,16 @@ test("the report has each decision with what was promised and what came, and the
   const html = balanceBody({ ...sample, experts: { ...sample.experts, balance: part } });
   expect(html).toContain("move 4 experts &lt;here&gt;");
   expect(html).toContain('data-chart="rankBalance"');
-  for (const figure of ["1.020", "1.030", "500 ms", "400 ms", "125 ms", "(rank 3)", "20 % over the network"])
+  for (const figure of [
+    "1.020",
+    "1.030",
+    "500 ms",
+    "400 ms",
+    "125 ms",
+    "(rank 3)",
+    "3.8",
+    "20 % over the network",
+  ])
     expect(html).toContain(figure);
 });
 

@@ -43,6 +43,7 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
       bytes: moved?.ok ? moved.bytes : null,
       forecastSeconds: forecast.savedSecondsPerStep,
       measuredSeconds: gain?.savedSecondsPerStep ?? null,
+      measuredPayback: gain?.paybackSteps ?? null,
       moved: moved?.ok ?? false,
     })),
     moves: sum.moves,

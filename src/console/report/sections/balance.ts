@@ -56,7 +56,7 @@ function decisions({ decisions: list, moves, bytes, wonSeconds, forecastWonSecon
   const cell = (value: string | null) => `<td class="n">${value ?? "–"}</td>`;
   const rows = list.map(
     (one) =>
-      `<tr><td class="n">${one.step}</td><td>${both(one.line)}</td>${cell(one.planned?.toFixed(3) ?? null)}${cell(one.realised?.toFixed(3) ?? null)}${cell(one.bytes === null ? null : formatBytes(one.bytes))}${cell(one.planned === null ? null : formatSeconds(one.forecastSeconds))}${cell(one.measuredSeconds === null ? null : formatSeconds(one.measuredSeconds))}</tr>`,
+      `<tr><td class="n">${one.step}</td><td>${both(one.line)}</td>${cell(one.planned?.toFixed(3) ?? null)}${cell(one.realised?.toFixed(3) ?? null)}${cell(one.bytes === null ? null : formatBytes(one.bytes))}${cell(one.planned === null ? null : formatSeconds(one.forecastSeconds))}${cell(one.measuredSeconds === null ? null : formatSeconds(one.measuredSeconds))}${cell(one.measuredPayback?.toFixed(1) ?? null)}</tr>`,
   );
   const sum =
     moves > 0
@@ -64,5 +64,5 @@ function decisions({ decisions: list, moves, bytes, wonSeconds, forecastWonSecon
       : "";
   const name = { en: "Decisions on experts", zh: "專家的決定" };
   const head = (text: string, number = true) => `<th scope="col"${number ? ' class="n"' : ""}>${text}</th>`;
-  return `${sum}<div class="scroll" tabindex="0" role="region" ${label(name)}><table><thead><tr>${head(t("step"))}${head(t("balanceDecision"), false)}${head(t("balancePlanned"))}${head(t("balanceRealised"))}${head(t("balanceMoved"))}${head(t("balanceForecast"))}${head(t("balanceMeasured"))}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `${sum}<div class="scroll" tabindex="0" role="region" ${label(name)}><table><thead><tr>${head(t("step"))}${head(t("balanceDecision"), false)}${head(t("balancePlanned"))}${head(t("balanceRealised"))}${head(t("balanceMoved"))}${head(t("balanceForecast"))}${head(t("balanceMeasured"))}${head(t("balancePayback"))}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }

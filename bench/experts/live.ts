@@ -1,10 +1,12 @@
 /**
  * Live balancing on real runs: step time with it on against off, in turns, on a model whose router prefers some experts, and what the
  * forecast of each move said against what came. Then a run whose ranks are killed with -9 in the middle of moves, which must end with
- * the same bits. Routing is real in all of them. With `--balanced` the model's router is even from the start, and nothing may move.
+ * the same bits. Routing is real in all of them. With `--slow` rank 1 is stopped for half of every 20 ms by a signal, so that it has half
+ * the speed of the other; the planner must see that and give it less. With `--balanced` the model's router is even from the start and the learning rate too low
+ * to change that, and nothing may move.
  *
  *   node bench/experts/live.ts [--pairs 2] [--steps 40] [--skew 3] [--experts 8] [--width 384] [--hidden 128]
- *     [--kills 3] [--folder DIR] [--balanced]
+ *     [--kills 3] [--folder DIR] [--balanced] [--slow]
  *
  * With `--folder` runs are kept, and one that is done is not run again. Ranks share the cores with whatever else runs, so the saving is
  * also told by the processor time of the rank that used most: what the clock would show if ranks had cores to themselves.
@@ -42,6 +44,7 @@ const { values } = parseArgs({
     every: { type: "string", default: "12" },
     kills: { type: "string", default: "3" },
     folder: { type: "string" },
+    slow: { type: "boolean", default: false },
     balanced: { type: "boolean", default: false },
   },
 });
@@ -51,7 +54,7 @@ model: { base: base }
 data: { packed: train.safetensors }
 stages: [{ kind: cpt, steps: ${values.steps} }]
 batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(values.rows) * Number(values.ranks)} }
-optimizer: { learningRate: 0.0003 }
+optimizer: { learningRate: ${values.balanced ? 0.00001 : 0.0003} }
 moe: { biasRate: ${values.balanced ? 0.001 : 0}, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
 balance: { mode: ${mode}, every: ${values.every}, window: 12 }
@@ -80,6 +83,7 @@ async function run(folder: string, name: string, mode: string, kills = 0): Promi
 async function train(place: string, file: string, kills: number): Promise<void> {
   const random = new Random(7);
   let left = kills;
+  const release = values.slow ? slowDown(place) : () => undefined;
   const end = await Controller.open({
     ...benchRun(place, recipeIn(file)),
     onEvent: (event) => {
@@ -91,7 +95,30 @@ async function train(place: string, file: string, kills: number): Promise<void> 
       setTimeout(() => process.kill(pid, "SIGKILL"), random.int(0, 150));
     },
   }).run();
+  release();
   if (end.error) throw end.error;
+}
+
+/** Stops and continues rank 1 in turns until it is told to leave it. A rank that is gone is not found, and nothing happens. */
+function slowDown(place: string): () => void {
+  let stopped = false;
+  const signal = (name: "SIGSTOP" | "SIGCONT") => {
+    try {
+      const agent = JSON.parse(readFileSync(paths(place).agentFile("0"), "utf8")) as AgentFile;
+      const pid = agent.ranks[1]?.pid;
+      if (pid) process.kill(pid, name);
+    } catch {
+      // No agent yet, or no longer.
+    }
+  };
+  const timer = setInterval(() => {
+    stopped = !stopped;
+    signal(stopped ? "SIGSTOP" : "SIGCONT");
+  }, 10);
+  return () => {
+    clearInterval(timer);
+    signal("SIGCONT");
+  };
 }
 
 function read(place: string): Seen {
@@ -160,7 +187,11 @@ function movesOf(balanced: Seen, without: Seen): Told[] {
 
 function show(balanced: Seen): void {
   for (const event of balanced.events) {
-    if (event.kind === "balance") console.log(`  step ${event.step}: ${event.line.en}`);
+    if (event.kind === "balance") {
+      const { speeds } = event.cost;
+      const seen = speeds ? ` (speeds ${speeds.map((one) => one.toFixed(2)).join(", ")})` : "";
+      console.log(`  step ${event.step}: ${event.line.en}${seen}`);
+    }
     if (event.kind === "relocated")
       console.log(`  moved: ok ${event.ok}, ${(event.bytes / 1e6).toFixed(1)} MB in ${ms(event.seconds)}`);
   }

@@ -139,6 +139,8 @@ class Dispatcher:
         per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or sys.maxsize
         ranks = dist.get_process_group_ranks(group) if group else range(ep)
         self.node_of = [rank // per_node for rank in ranks]
+        # Link class to each rank of the group: 0 none, 1 inside the node, 2 over the network.
+        self.links = [0 if r == ep_rank else 1 + (n != self.node_of[ep_rank]) for r, n in enumerate(self.node_of)]
         self.version = 0
         self.place(slots)
 
@@ -217,6 +219,9 @@ def _remote(module: nn.Module, way: Dispatcher, rows: torch.Tensor, counts: torc
             dist.all_to_all_single(arriving, counts, group=way.group)
         both = torch.stack([counts.view(way.ep, -1).sum(1), arriving.view(way.ep, -1).sum(1)]).tolist()
         sends, receives = both[0], both[1]
+        if way.trace.live:
+            for link, rows_there in zip(way.links, sends, strict=True):
+                way.trace.sent[link] += rows_there
         table = arriving.view(way.ep, -1)
         slot_of_row = torch.arange(table.shape[1], device=rows.device).repeat(way.ep)
         order = torch.argsort(torch.repeat_interleave(slot_of_row, arriving), stable=True)

@@ -42,11 +42,12 @@ class NotFinite(EngineError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step, the same on every rank except `spans` (seconds), `loads` (of this stage), `expert_pairs` and `memory`.
+    """One step, the same on every rank except `spans` (seconds), `loads` (of this stage), pairs and `memory` (bytes).
 
     Losses are nats per target token of the global batch; `loss` is what was minimised. `loads`: int64 [experts] of the
     whole global batch by layer number, MTP depth d being layer L + d. `tokens`: input tokens of the global batch.
-    `expert_pairs`: (token, k) pairs of this rank's experts; `dropped_pairs`: of no rank. `memory`: bytes.
+    Pairs (token, k): `expert_pairs` of this rank's experts; `sent_pairs` by its routers to itself, in its node, over
+    the network; `dropped_pairs` to nobody.
     """
 
     step: int
@@ -61,6 +62,7 @@ class StepResult:
     targets: int
     seconds: float
     expert_pairs: int
+    sent_pairs: list[int]
     dropped_pairs: int
     loads: dict[int, torch.Tensor] = field(repr=False)
     spans: dict[str, float] = field(repr=False)
@@ -225,8 +227,8 @@ class Engine:
         return StepResult(
             step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
             grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
-            seconds=time.perf_counter() - started, expert_pairs=self.trace.computed, dropped_pairs=int(dropped),
-            loads=loads, spans=dict(self.trace.spans), memory=memory,
+            seconds=time.perf_counter() - started, expert_pairs=self.trace.computed, sent_pairs=self.trace.sent,
+            dropped_pairs=int(dropped), loads=loads, spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
     def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:

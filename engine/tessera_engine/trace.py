@@ -26,6 +26,8 @@ class Trace:
     # (token, k) pairs that this rank's routers sent out, and that its experts computed.
     routed: int = 0
     computed: int = 0
+    # Of those sent out: to this rank itself, to others on its node, to other nodes.
+    sent: list[int] = field(default_factory=lambda: [0, 0, 0])
     # Divisors of the step, known before the forward: target tokens of the global batch, of its MTP, rows, tokens.
     targets: float = 1.0
     mtp_targets: float = 1.0
@@ -43,6 +45,7 @@ class Trace:
         self.spans.clear()
         self.sums.clear()
         self.routed = self.computed = 0
+        self.sent = [0, 0, 0]
 
     def add(self, name: str, value: torch.Tensor) -> None:
         """Adds a loss term, already divided by its global divisor, to what is reported."""

@@ -132,3 +132,10 @@ def test_loads_ignore_recomputation_and_shape_inference() -> None:
     with first:
         way.count(experts)
     assert way.loads.tolist() == [2, 4, 0, 2]
+
+
+def test_links_are_told_apart_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert Dispatcher(8, [*range(8)], 4, 1, None, Trace()).links == [1, 0, 2, 2]
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert Dispatcher(8, [*range(8)], 4, 1, None, Trace()).links == [1, 0, 1, 1]

@@ -102,6 +102,7 @@ def test_a_run_tells_all_that_the_controller_needs(reference: tuple[Path, Attemp
     steps = attempt.of("step")
     for step in range(1, STEPS + 1):
         assert sum(m["expertPairs"] for m in steps if m["step"] == step) == 5 * 4 * 32 * 2
+        assert sum(sum(m["sentPairs"]) for m in steps if m["step"] == step) == 5 * 4 * 32 * 2
     assert all(m["droppedPairs"] == 0 and 0 < m["spans"]["experts"] < m["seconds"] for m in steps)
     assert checkpoint.verify(last(folder)).layout["ep"] == 2
 

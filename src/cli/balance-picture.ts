@@ -67,6 +67,32 @@ function strips(before: readonly number[], after: readonly number[], words: Pict
   return [...line(words.before, before), ...line(words.after, after)];
 }
 
+/** Most lines and columns of a load map. */
+const MAP = { layers: 24, experts: 64 };
+
+/**
+ * Loads of experts over their layer's mean, a line a layer and a character an expert: ▄ the mean, █ twice the mean or more. Where there
+ * are more than fit, every so manieth layer is shown, and the most loaded of neighbouring experts.
+ */
+export function loadMap(loads: ReadonlyMap<number, readonly number[]>): string[] {
+  const layers = [...loads].sort(([a], [b]) => a - b);
+  const stride = Math.ceil(layers.length / MAP.layers);
+  return layers
+    .filter((_, i) => i % stride === 0)
+    .map(([layer, counts]) => {
+      const mean = counts.reduce((sum, n) => sum + n, 0) / Math.max(1, counts.length);
+      const per = Math.ceil(counts.length / MAP.experts);
+      const cells = Array.from({ length: Math.ceil(counts.length / per) }, (_, i) => {
+        const most = Math.max(...counts.slice(i * per, (i + 1) * per)) / Math.max(mean, 1e-300);
+        return colour(
+          most,
+          most === 0 ? "·" : (SHADES[Math.min(8, Math.max(1, Math.round(most * 4)))] as string),
+        );
+      });
+      return `${String(layer).padStart(8)} │${cells.join("")}│`;
+    });
+}
+
 /** Red above 1.25 of the fair part, yellow above 1.05. */
 function colour(value: number, text: string): string {
   return value > 1.25 ? paint("red", text) : value > 1.05 ? paint("yellow", text) : paint("green", text);

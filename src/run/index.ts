@@ -11,6 +11,7 @@ export {
   lockedFolder,
   readKinds,
   readLastBalance,
+  readLastLoads,
   readLastStep,
   readTelemetry,
   type RunEnd,

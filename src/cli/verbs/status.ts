@@ -1,5 +1,5 @@
 import { EXIT, formatBytes, formatSeconds } from "../../base/index.ts";
-import { number, paths, PHASES, readLastBalance, summarizeBalance } from "../../run/index.ts";
+import { number, paths, PHASES, readLastBalance, readLastLoads, summarizeBalance } from "../../run/index.ts";
 import { balanceLines } from "../balance-lines.ts";
 import type { Context, Verb } from "../context.ts";
 import { conditionText, exitOf, findRun, lastStep, type RunView, runsFolder, shortPath } from "../runs.ts";
@@ -97,7 +97,9 @@ function statusText(context: Context, view: RunView): string {
       ),
     );
   }
-  lines.push(...balanceLines(context, state.balance, step?.step ?? 0, readLastBalance(paths(folder).series)));
+  const { series } = paths(folder);
+  const loads = readLastLoads(series);
+  lines.push(...balanceLines(context, state.balance, step?.step ?? 0, readLastBalance(series), loads));
   for (const one of state.incidents) {
     const healed = one.recovered
       ? context.say({ en: "healed in {s}", zh: "{s} 後恢復" }, { s: formatSeconds(one.recovered.seconds) })

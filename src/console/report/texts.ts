@@ -198,6 +198,10 @@ export const TEXTS = {
     en: "At the last step: MaxVio {vio}, CV {cv}, router entropy {entropy} of 1, {dead} dead experts. Tokens dropped in the whole run: {dropped}; buffers grow with what the router asks.",
     zh: "最後一步：MaxVio {vio}，CV {cv}，路由熵 {entropy}（滿分 1），閒置專家 {dead} 個。整個任務丟棄的詞元：{dropped}；緩衝隨路由所需而增長。",
   },
+  balanceExchange: {
+    en: "All-to-all of that step: {least} to {most} (rank {rank}), median {median}. Rows: {stay} stayed on their rank, {node} went inside a node, {network} over the network.",
+    zh: "該步 all-to-all：{least} 至 {most}（進程 {rank}），中位數 {median}。行：{stay} 留在原進程，{node} 在節點內，{network} 經網路。",
+  },
   balanceSum: {
     en: "{moves} moves, {bytes} moved; {won} won by measured step times, {forecast} by the forecasts.",
     zh: "搬動 {moves} 次，共 {bytes}；依實測步時贏得 {won}，依預測為 {forecast}。",
@@ -208,6 +212,7 @@ export const TEXTS = {
   balanceMoved: { en: "moved", zh: "搬動量" },
   balanceForecast: { en: "forecast a step", zh: "預測每步省" },
   balanceMeasured: { en: "measured a step", zh: "實測每步省" },
+  balancePayback: { en: "paid back in steps", zh: "回本步數" },
   evenShare: { en: "even share", zh: "均分" },
 
   timeline: { en: "Timeline", zh: "時間線" },

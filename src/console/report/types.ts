@@ -129,6 +129,14 @@ export type BalancePart = {
     readonly dead: number;
     /** Rows dropped in all steps; null: not told. */
     readonly dropped: number | null;
+    /** Seconds in the all-to-all over ranks, and shares of the rows by link; null: not told. */
+    readonly exchange: {
+      readonly least: number;
+      readonly median: number;
+      readonly most: number;
+      readonly rank: number;
+      readonly shares: readonly [rank: number, node: number, network: number];
+    } | null;
   } | null;
   readonly decisions: readonly {
     readonly step: number;
@@ -138,6 +146,8 @@ export type BalancePart = {
     readonly bytes: number | null;
     readonly forecastSeconds: number;
     readonly measuredSeconds: number | null;
+    /** Steps until the move had paid for itself; null: not measured, or it never does. */
+    readonly measuredPayback: number | null;
     readonly moved: boolean;
   }[];
   readonly moves: number;

@@ -115,6 +115,9 @@ export class Gather {
       experts: of((message) => span(message, "experts")),
       rows: of((message) => message.expertPairs ?? Number.NaN),
       dropped: part.steps.get(0)?.droppedPairs ?? Number.NaN,
+      sent: [0, 1, 2].map((link) =>
+        of((message) => message.sentPairs?.[link] ?? Number.NaN).reduce((sum, n) => sum + n, 0),
+      ) as unknown as WholeStep["sent"],
       peakBytes: Math.max(0, ...peaks),
     };
   }

@@ -138,6 +138,9 @@ export class Balancing {
       deadExperts: column((one) => one.deadExperts),
       droppedRows: Number.isFinite(step.dropped) ? step.dropped : null,
       allToAllSeconds: spread(step.exchange),
+      sentRows: Number.isFinite(step.sent[0] + step.sent[1] + step.sent[2])
+        ? { rank: step.sent[0], node: step.sent[1], network: step.sent[2] }
+        : null,
       line: this.#state.line,
     });
   }
@@ -146,7 +149,8 @@ export class Balancing {
 function spread(seconds: Float64Array): BalanceMessage["allToAllSeconds"] {
   const told = [...seconds].filter(Number.isFinite).sort((a, b) => a - b);
   const at = (share: number) => round(told[Math.floor(share * (told.length - 1))] as number);
-  return told.length === 0 ? null : { least: at(0), median: at(0.5), most: at(1) };
+  const rank = seconds.indexOf(told.at(-1) as number);
+  return told.length === 0 ? null : { least: at(0), median: at(0.5), most: at(1), rank };
 }
 
 /** Five digits: what is kept of every step should not cost much. */

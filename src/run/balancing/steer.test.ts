@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DecisionThread } from "./decider.ts";
-import { Late, POLICY, World } from "./testing/world.ts";
+import { Late, POLICY, TOPOLOGY, World } from "./testing/world.ts";
 
 /** The first rank holds the experts that everyone wants. */
 const SKEWED = [
@@ -168,6 +168,27 @@ test("the memory guard moves before the budget is reached, and advises where a m
   const roomy = new World(SKEWED, 1, { ...POLICY, memoryBytes: 20_000_000 }, 9_000_000);
   roomy.settle(30);
   expect(events(roomy, "memoryForecast")).toEqual([]);
+});
+
+test("as loads drift towards one rank, the guard moves experts before its memory overflows", () => {
+  const budget = 3_500_000;
+  const drift = (mode: "on" | "off") => {
+    // No move for time's sake, and noise of a few per cent in every count.
+    const world = new World(EVEN, 5, { ...POLICY, mode, memoryBytes: budget, safety: 1e9 }, 1_000_000);
+    world.rowBytes = TOPOLOGY.savedBytesPerRow;
+    for (let step = 0; step < 120; step++) {
+      const t = step / 120;
+      world.shares = EVEN.map((row, l) =>
+        row.map((n, e) => (1 - t) * n + t * ((SKEWED[l] as number[])[e] as number)),
+      );
+      world.settle(1);
+    }
+    return world;
+  };
+  expect(drift("off").peak).toBeGreaterThan(budget);
+  const guarded = drift("on");
+  expect(events(guarded, "balance").filter((event) => event.action === "act")[0]?.why).toBe("memory");
+  expect(guarded.peak).toBeLessThanOrEqual(budget);
 });
 
 const chaos = fc.oneof(

@@ -50,6 +50,8 @@ export type WholeStep = {
   readonly rows: Float64Array;
   /** Rows that were routed and not computed; NaN: not told. */
   readonly dropped: number;
+  /** Rows of all ranks that stayed on their rank, went to others on the node, to other nodes; NaN where not told. */
+  readonly sent: readonly [number, number, number];
   /** Most memory that a rank has used so far; 0: not told. */
   readonly peakBytes: number;
 };

@@ -5,6 +5,7 @@ export { Controller, lockedFolder, type RunEnd, type RunOptions } from "./contro
 export {
   readKinds,
   readLastBalance,
+  readLastLoads,
   readLastStep,
   readTelemetry,
   Series,

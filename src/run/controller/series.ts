@@ -12,7 +12,9 @@ import {
 import { join } from "node:path";
 import {
   type BalanceMessage,
+  decodeArray,
   encodeLine,
+  known,
   LineDecoder,
   type StepMessage,
   type WorkerMessage,
@@ -99,6 +101,21 @@ export const readLastStep = (seriesFolder: string): StepMessage | undefined =>
 /** The controller's newest digest of the experts' loads, from the end of the file. */
 export const readLastBalance = (seriesFolder: string): BalanceMessage | undefined =>
   readTail(seriesFolder).findLast((one) => one.kind === "balance") as BalanceMessage | undefined;
+
+/** Tokens of every expert by layer, as the end of the file tells them last. */
+export function readLastLoads(seriesFolder: string): Map<number, readonly number[]> {
+  const found = new Map<number, readonly number[]>();
+  for (const raw of readTail(seriesFolder)) {
+    const message = known(raw);
+    const array = message?.kind === "load" ? decodeArray(message.counts) : undefined;
+    if (message?.kind !== "load" || !array) continue;
+    const experts = array.shape[1] ?? 0;
+    message.layers.forEach((layer, i) =>
+      found.set(layer, array.values.slice(i * experts, (i + 1) * experts)),
+    );
+  }
+  return found;
+}
 
 /** Messages of these kinds, from the whole file, without reading the others' content. */
 export function readKinds(seriesFolder: string, kinds: readonly string[]): WorkerMessage[] {

@@ -34,6 +34,8 @@ export type StepMessage = Of<
     /** (token, expert) rows that this rank's experts computed, and those that no rank did. */
     readonly expertPairs?: number;
     readonly droppedPairs?: number;
+    /** Rows that this rank's routers sent out: to itself, to others on its node, to other nodes. */
+    readonly sentPairs?: readonly number[];
     readonly dropped?: number;
   }
 >;
@@ -56,12 +58,18 @@ export type BalanceMessage = Of<
     readonly deadExperts: readonly number[];
     /** Rows that the router asked for and no expert computed: none, or something is broken. null: not told. */
     readonly droppedRows: number | null;
-    /** Seconds in the all-to-all, over ranks; each rank's own are in its steps. */
+    /** Seconds in the all-to-all, over ranks, and the rank that spent most; each rank's own are in its steps. */
     readonly allToAllSeconds: {
       readonly least: number;
       readonly median: number;
       readonly most: number;
+      readonly rank: number;
     } | null;
+    /**
+     * Rows of all ranks by the link that they went over; null: not told. One all-to-all carries all of them, so its seconds cannot be
+     * told apart by link: with rows on the network it is the network that they wait for.
+     */
+    readonly sentRows: { readonly rank: number; readonly node: number; readonly network: number } | null;
     readonly line: Text | null;
   }
 >;

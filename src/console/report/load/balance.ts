@@ -7,6 +7,8 @@ import {
 } from "../../../run/index.ts";
 import type { BalancePart } from "../types.ts";
 
+type Exchange = NonNullable<BalancePart["last"]>["exchange"];
+
 /** Steps of the chart at most. */
 const KEPT = 600;
 
@@ -30,6 +32,7 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
           dropped: steps.some((one) => one.droppedRows === null)
             ? null
             : steps.reduce((all, one) => all + (one.droppedRows ?? 0), 0),
+          exchange: exchangeOf(last),
         }
       : null,
     decisions: balance.decisions.map(({ step, line, layers, moved, gain, forecast }) => ({
@@ -40,6 +43,7 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
       bytes: moved?.ok ? moved.bytes : null,
       forecastSeconds: forecast.savedSecondsPerStep,
       measuredSeconds: gain?.savedSecondsPerStep ?? null,
+      measuredPayback: gain?.paybackSteps ?? null,
       moved: moved?.ok ?? false,
     })),
     moves: sum.moves,
@@ -48,6 +52,13 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
     forecastWonSeconds: sum.forecastWonSeconds,
     placed: balance.placed,
   };
+}
+
+function exchangeOf({ allToAllSeconds, sentRows }: BalanceMessage): Exchange {
+  // Older runs did not tell rows.
+  const all = sentRows ? sentRows.rank + sentRows.node + sentRows.network : 0;
+  if (!allToAllSeconds || !sentRows || all === 0) return null;
+  return { ...allToAllSeconds, shares: [sentRows.rank / all, sentRows.node / all, sentRows.network / all] };
 }
 
 function worstLayer({ step, realised, bound, planned }: BalanceMessage): BalancePart["ranks"][number] {

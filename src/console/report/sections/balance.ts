@@ -14,8 +14,25 @@ export function balanceBody(input: ReportInput): string {
   const now = last
     ? `<p>${t("balanceNow", { vio: last.maxVio.toFixed(2), cv: last.cv.toFixed(2), entropy: last.entropy.toFixed(3), dead: last.dead, dropped: last.dropped ?? "–" })}</p>`
     : "";
+  const exchange = last?.exchange ? exchangeLine(last.exchange) : "";
   const placed = balance.placed ? `<p>${both(balance.placed)}</p>` : "";
-  return `${chart(input, balance)}${placed}${now}${decisions(balance)}`;
+  return `${chart(input, balance)}${placed}${now}${exchange}${decisions(balance)}`;
+}
+
+function exchangeLine({
+  least,
+  median,
+  most,
+  rank,
+  shares,
+}: NonNullable<NonNullable<BalancePart["last"]>["exchange"]>): string {
+  const [stay, node, network] = shares.map((share) => `${(100 * share).toFixed(0)} %`) as [
+    string,
+    string,
+    string,
+  ];
+  const times = { least: formatSeconds(least), median: formatSeconds(median), most: formatSeconds(most) };
+  return `<p>${t("balanceExchange", { ...times, rank, stay, node, network })}</p>`;
 }
 
 function chart(input: ReportInput, { ranks }: BalancePart): string {
@@ -39,7 +56,7 @@ function decisions({ decisions: list, moves, bytes, wonSeconds, forecastWonSecon
   const cell = (value: string | null) => `<td class="n">${value ?? "–"}</td>`;
   const rows = list.map(
     (one) =>
-      `<tr><td class="n">${one.step}</td><td>${both(one.line)}</td>${cell(one.planned?.toFixed(3) ?? null)}${cell(one.realised?.toFixed(3) ?? null)}${cell(one.bytes === null ? null : formatBytes(one.bytes))}${cell(one.planned === null ? null : formatSeconds(one.forecastSeconds))}${cell(one.measuredSeconds === null ? null : formatSeconds(one.measuredSeconds))}</tr>`,
+      `<tr><td class="n">${one.step}</td><td>${both(one.line)}</td>${cell(one.planned?.toFixed(3) ?? null)}${cell(one.realised?.toFixed(3) ?? null)}${cell(one.bytes === null ? null : formatBytes(one.bytes))}${cell(one.planned === null ? null : formatSeconds(one.forecastSeconds))}${cell(one.measuredSeconds === null ? null : formatSeconds(one.measuredSeconds))}${cell(one.measuredPayback?.toFixed(1) ?? null)}</tr>`,
   );
   const sum =
     moves > 0
@@ -47,5 +64,5 @@ function decisions({ decisions: list, moves, bytes, wonSeconds, forecastWonSecon
       : "";
   const name = { en: "Decisions on experts", zh: "專家的決定" };
   const head = (text: string, number = true) => `<th scope="col"${number ? ' class="n"' : ""}>${text}</th>`;
-  return `${sum}<div class="scroll" tabindex="0" role="region" ${label(name)}><table><thead><tr>${head(t("step"))}${head(t("balanceDecision"), false)}${head(t("balancePlanned"))}${head(t("balanceRealised"))}${head(t("balanceMoved"))}${head(t("balanceForecast"))}${head(t("balanceMeasured"))}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `${sum}<div class="scroll" tabindex="0" role="region" ${label(name)}><table><thead><tr>${head(t("step"))}${head(t("balanceDecision"), false)}${head(t("balancePlanned"))}${head(t("balanceRealised"))}${head(t("balanceMoved"))}${head(t("balanceForecast"))}${head(t("balanceMeasured"))}${head(t("balancePayback"))}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }

@@ -66,6 +66,9 @@ export class World {
   rehearsals = 0;
   /** How many times as long as usual each rank needs for all it computes, and seconds of noise of a step (uniform, up to). */
   moveSeconds = 0.2;
+  /** Most bytes that a rank has used: what it needs anyway, and for each row that it keeps. */
+  peak = 0;
+  rowBytes = 0;
   slow: readonly number[] = [1, 1];
   noise = 0;
   /** What the ranks obeyed, by command; and where experts stood at every step. */
@@ -88,7 +91,7 @@ export class World {
   #clock = 0;
   readonly #random: Random;
   readonly #policy: BalancePolicy;
-  readonly #peak: number;
+  readonly #fixedBytes: number;
   readonly #decider: Decider;
 
   constructor(
@@ -102,7 +105,8 @@ export class World {
     this.shares = shares;
     this.#random = new Random(seed);
     this.#policy = policy;
-    this.#peak = peak;
+    this.peak = peak;
+    this.#fixedBytes = peak;
     this.#tellPlaces();
   }
 
@@ -175,6 +179,7 @@ export class World {
       (BASE_SECONDS + own * ROW_SECONDS) * (this.slow[rank] as number);
     const seconds = Math.max(...rows.map(busyOf)) + this.noise * this.#random.next();
     this.#clock += seconds;
+    this.peak = Math.max(this.peak, this.#fixedBytes + Math.max(...rows) * this.rowBytes);
     for (const [rank, own] of rows.entries()) {
       const busy = busyOf(own, rank);
       const spans = {
@@ -190,7 +195,7 @@ export class World {
         seconds,
         cursor: this.step,
         spans,
-        memory: { peak: this.#peak },
+        memory: { peak: this.peak },
       });
     }
     this.#say("load", 0, { layers: LAYERS, counts: encodeArray("int32", [2, EXPERTS], counts.flat()) });

@@ -54,7 +54,8 @@ export function parseProfile(data: unknown, file?: string): Result<DeviceProfile
   if (!Array.isArray(collectives)) return bad("collectives", "must be a list");
   for (const [i, one] of collectives.entries()) {
     const shaped =
-      isObject(one) && [one["size"], one["stride"]].every((v) => typeof v === "number" && v >= 1);
+      isObject(one) &&
+      [one["size"], one["stride"], one["world"] ?? 1].every((v) => typeof v === "number" && v >= 1);
     const wrong = shaped
       ? problem("curve", one["curve"], FEATURES.collective.length)
       : "needs size and stride";

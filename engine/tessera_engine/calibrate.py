@@ -106,7 +106,7 @@ def collective(p: Point, device: torch.device) -> Run:
 
 @lru_cache(maxsize=2)
 def engine_of(text: str, folder: str) -> Engine:
-    """An engine of one rank for a worker spec."""
+    """An engine for a worker spec, of this rank alone or of all ranks that meet."""
     return Engine.build(Spec.of(json.loads(text)), config=read_config(folder))
 
 
@@ -115,7 +115,8 @@ def engine_step(p: Point, _device: torch.device) -> Run:
     spec = {**p["spec"], "model": {"config": p["config"]}}
     engine = engine_of(json.dumps(spec), p["config"])
     batch = engine.spec.batch
-    ids = torch.randint(0, engine.family.config.vocab_size, (batch.global_batch, batch.sequence_length))
+    rows = batch.global_batch // engine.spec.layout.data_ranks
+    ids = torch.randint(0, engine.family.config.vocab_size, (rows, batch.sequence_length))
     engine.backward(ids, ids)
     pieces = engine.pieces()
 
@@ -134,7 +135,7 @@ def engine_step(p: Point, _device: torch.device) -> Run:
 
 def measure(p: Point, device: torch.device) -> dict[str, Any]:
     """`samples` times `inner` calls: seconds of one call by the clock, and of this process's processors."""
-    make = collective if "size" in p else engine_step if p["op"] == "engine" else kernel
+    make = engine_step if p["op"] == "engine" else collective if "size" in p else kernel
     run, wall, busy = make(p, device), [], []
     settle = torch.accelerator.synchronize if device.type != "cpu" else lambda: None
     for _ in range(p["samples"]):

@@ -13,6 +13,7 @@ export { parseCluster } from "./parse.ts";
 export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
 export {
   type CollectiveCurve,
+  collectivesAmong,
   type DeviceProfile,
   FEATURES,
   gemmFeatures,

@@ -61,7 +61,8 @@ export function parseProfile(data: unknown, file?: string): Result<DeviceProfile
   if (!Array.isArray(collectives)) return bad("collectives", "must be a list", "須為清單");
   for (const [i, one] of collectives.entries()) {
     const shaped =
-      isObject(one) && [one["size"], one["stride"]].every((v) => typeof v === "number" && v >= 1);
+      isObject(one) &&
+      [one["size"], one["stride"], one["world"] ?? 1].every((v) => typeof v === "number" && v >= 1);
     const wrong = shaped
       ? problem("curve", one["curve"], FEATURES.collective.length)
       : { en: "needs size and stride", zh: "須有 size 與 stride" };

@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
 import { curveSeconds, fitCurve } from "./curve.ts";
+import { measuredCollective } from "./profile.ts";
 import {
+  collectivesAmong,
   collectiveSeconds,
   type DeviceProfile,
   gemmFeatures,
@@ -149,6 +151,18 @@ test("measured collectives answer for the groups they cover, links for the other
   );
   expect(group.cores).toBe(2);
   expect(group.device.efficiency.origin).toBe("measured");
+});
+
+test("a world with a core for every rank has collectives of its own", () => {
+  const quick = { kind: "allGather", size: 2, stride: 1, world: 2, curve: curve(1e-6, 1e-12) } as const;
+  const curves = [...PROFILE.collectives, quick];
+  const seconds = (ranks: number, kind: "allGather" | "message" = "allGather") =>
+    measuredCollective(collectivesAmong(curves, ranks), kind, 1e6, { size: 2, stride: 1 });
+  const crowded = measuredCollective(PROFILE.collectives, "allGather", 1e6, { size: 2, stride: 1 });
+  expect(seconds(2)).toBeCloseTo(2e-6, 12);
+  expect(seconds(4)).toBe(crowded);
+  // What was not measured in the smaller world is as in the whole one.
+  expect(seconds(2, "message")).toBeCloseTo(5e-5 + 1e-3);
 });
 
 test("a cluster file names a profile by its path", () => {

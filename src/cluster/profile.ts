@@ -21,6 +21,8 @@ export type CollectiveCurve = {
   readonly kind: CollectiveKind | "message";
   readonly size: number;
   readonly stride: number;
+  /** Ranks of the node that were at work; absent: all that measured. Fewer of them wait less where they share cores. */
+  readonly world?: number;
   readonly curve: Curve;
 };
 
@@ -81,6 +83,18 @@ export const groupedFeatures = (groups: number, m: number, n: number, k: number)
   groups * m * k,
   groups * n * k,
 ];
+
+/** Collectives as they were among so many ranks of a node, or the next larger number that was measured. */
+export function collectivesAmong(
+  curves: readonly CollectiveCurve[],
+  ranks: number,
+): readonly CollectiveCurve[] {
+  const enough = curves.flatMap(({ world }) => (world !== undefined && world >= ranks ? [world] : []));
+  const world = enough.length > 0 ? Math.min(...enough) : undefined;
+  const own = curves.filter((one) => one.world === world);
+  // The first of two that fit equally well answers; what a smaller world lacks, the whole node has.
+  return world === undefined ? own : [...own, ...curves.filter((one) => one.world === undefined)];
+}
 
 /**
  * Seconds of a measured collective; undefined where nothing like it was measured (then the links answer). Between measured group

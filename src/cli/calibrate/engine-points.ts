@@ -20,7 +20,7 @@ import {
 import { importModel, type Model } from "../../model/index.ts";
 import type { Machine, Point, Shapes } from "./points.ts";
 
-type Config = Readonly<Record<string, unknown>>;
+export type Config = Readonly<Record<string, unknown>>;
 
 /** Whole steps of the engine on one device: what they take beyond single kernels is the cost of everything between those. */
 export type EnginePoint = {
@@ -61,6 +61,33 @@ export function cutModelText(text: string, layers: number): string {
   return `${JSON.stringify(cut, null, 2)}\n`;
 }
 
+/** Training of `count` micro-batches over all ranks, in the format that the device trains in. */
+export const engineTraining = (config: Config, shapes: Shapes, count: number, type: string): Training => ({
+  sequence: shapes.sequence,
+  microBatch: shapes.microBatch,
+  globalBatch: shapes.microBatch * count,
+  precision: type === "cpu" ? FLOAT32 : { ...BF16_MIXED, master: "none", weights: "bfloat16" },
+  optimizer: "adamw",
+  mtp: unwrap(importModel(config as Record<string, unknown>)).mtp.length > 0,
+});
+
+/** The same as a worker's spec, as `engine/tessera_engine/spec.py` reads it. */
+export const engineSpec = (layout: Config, training: Training, type: string) => ({
+  seed: 3,
+  threads: 1,
+  layout,
+  moe: { biasRate: 0.001, sequenceBalanceLoss: 0.0001 },
+  mtp: { lossWeight: 0.3 },
+  indexer: { lossWeight: 0.01 },
+  precision: { param: type === "cpu" ? "float32" : "bfloat16" },
+  batch: {
+    sequenceLength: training.sequence,
+    microBatch: training.microBatch,
+    globalBatch: training.globalBatch,
+  },
+  optimizer: { learningRate: 1e-4, weightDecay: 0.1 },
+});
+
 /**
  * Steps over sizes that tell kernels, bytes and fixed costs apart: more micro-batches, shorter rows, fewer layers, recomputation.
  *
@@ -75,7 +102,6 @@ export function enginePoints(
   const all = Number(config["num_hidden_layers"]);
   const half = Math.max(1, Math.floor(all / 2));
   const { sequence, microBatch } = shapes;
-  const wide = machine.type === "cpu";
   const point = (
     layers: number,
     length: number,
@@ -84,26 +110,9 @@ export function enginePoints(
     recompute: "none" | "full",
     part: "passes" | "update",
   ): EnginePoint => {
-    const training: Training = {
-      sequence: length,
-      microBatch: rows,
-      globalBatch: rows * micros,
-      precision: wide ? FLOAT32 : { ...BF16_MIXED, master: "none", weights: "bfloat16" },
-      optimizer: "adamw",
-      mtp: unwrap(importModel(config)).mtp.length > 0,
-    };
+    const training = engineTraining(config, { sequence: length, microBatch: rows }, micros, machine.type);
     const stages = [Array.from({ length: layers }, (_, i) => i)];
-    const spec = {
-      seed: 3,
-      threads: 1,
-      layout: { stages, recompute, reshardAfterForward: false },
-      moe: { biasRate: 0.001, sequenceBalanceLoss: 0.0001 },
-      mtp: { lossWeight: 0.3 },
-      indexer: { lossWeight: 0.01 },
-      precision: { param: wide ? "float32" : "bfloat16" },
-      batch: { sequenceLength: length, microBatch: rows, globalBatch: rows * micros },
-      optimizer: { learningRate: 1e-4, weightDecay: 0.1 },
-    };
+    const spec = engineSpec({ stages, recompute, reshardAfterForward: false }, training, machine.type);
     const asked = { op: "engine", config: folderOf(layers), spec, part };
     return { point: asked, config: cutModel(config, layers), layers, training, recompute, part };
   };
@@ -145,17 +154,40 @@ export function passSeconds(model: Model, one: EnginePoint, kernels: KernelCurve
   return sum * microBatches(layout, one.training);
 }
 
-/** Features of a measured step for fitting element-wise code: kernels, bytes; what products and attention take is known. */
+/**
+ * Features of a measured step: kernels and bytes of element-wise code, seconds of attention as its kernel alone would have it. What
+ * products take is known. The engine's attention is not that kernel (windows, compressed entries, an indexer), so whole steps say
+ * at what pace it does the same products.
+ */
 export function engineSample(one: EnginePoint, seconds: number, kernels: KernelCurves): Sample {
   const model = unwrap(importModel(one.config as Record<string, unknown>));
   const zero = { fp32: NOTHING, bf16: NOTHING };
-  const nothing = { gemm: zero, grouped: zero, attentionForward: NOTHING, attentionBackward: NOTHING };
+  const nothing = {
+    gemm: zero,
+    grouped: zero,
+    attentionForward: NOTHING,
+    attentionBackward: NOTHING,
+    stream: curve(0, 0),
+  };
+  const { attentionForward = NOTHING, attentionBackward = NOTHING } = kernels;
   return {
     seconds,
-    known: passSeconds(model, one, { ...kernels, stream: curve(0, 0) }),
+    known: passSeconds(model, one, { ...nothing, ...pick(kernels) }),
     features: [
       passSeconds(model, one, { ...nothing, stream: curve(1, 0) }),
       passSeconds(model, one, { ...nothing, stream: curve(0, 1) }),
+      passSeconds(model, one, { ...nothing, attentionForward, attentionBackward }),
     ],
   };
 }
+
+const pick = ({ gemm, grouped }: KernelCurves) => ({
+  ...(gemm ? { gemm } : {}),
+  ...(grouped ? { grouped } : {}),
+});
+
+/** A curve of the same shape, `times` as high. */
+export const scaledCurve = (of: Curve, times: number): Curve => ({
+  ...of,
+  terms: of.terms.map((t) => t * times),
+});

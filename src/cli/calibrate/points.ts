@@ -6,6 +6,8 @@ export type Point = {
   /** Between how many ranks, and how far apart they lie; only for collectives. */
   readonly size?: number;
   readonly stride?: number;
+  /** Ranks that are there, where it is not all of the node. */
+  readonly world?: number;
   readonly [field: string]: unknown;
 };
 
@@ -13,6 +15,8 @@ export type Machine = {
   /** Ranks of a node in training; kernels are measured on `together` of them at once. */
   readonly ranks: number;
   readonly type: string;
+  /** Cores that the ranks share, where they are processes that compute on them; null on accelerators. */
+  readonly cores: number | null;
 };
 
 /** Tokens of one micro-batch on one rank, and of its sequences. */
@@ -62,6 +66,8 @@ export function planPoints(machine: Machine, model: Model | null, shapes: Shapes
     [1 << 12, 1 << 18, 1 << 23].flatMap((elements) =>
       ["device", "host"].map((to) => ({ op: "copy", to, elements, dtype: "float32" })),
     ),
+    // Fewer ranks than cores do not take turns, so that what they exchange is another measurement.
+    smallerWorld(machine).flatMap((world) => collectives(world).map((point) => ({ ...point, world }))),
     collectives(machine.ranks),
   ];
   const out: Point[] = [];
@@ -78,6 +84,10 @@ export function planPoints(machine: Machine, model: Model | null, shapes: Shapes
   }
   return out;
 }
+
+/** The ranks that have a core each, where not all do and there are several. */
+export const smallerWorld = ({ ranks, cores }: Machine): number[] =>
+  cores !== null && cores >= 2 && cores < ranks ? [cores] : [];
 
 /** First, last, middle, then the rest: a list that is cut short still covers its range. */
 function spread<T>(list: readonly T[]): T[] {

@@ -14,7 +14,8 @@ import {
 import { countParameters, importModel } from "../../model/index.ts";
 import { unwrap } from "../../base/index.ts";
 import { calibrateFail } from "./errors.ts";
-import { type EnginePoint, engineSample } from "./engine-points.ts";
+import { type EnginePoint, engineSample, scaledCurve } from "./engine-points.ts";
+import { type MeetingPoint, withWaiting } from "./meetings.ts";
 import type { Measured } from "./measure.ts";
 import { keyOf, type Point } from "./points.ts";
 
@@ -29,6 +30,9 @@ const MOVED: Readonly<Record<string, number>> = { norm: 2, activation: 3, add: 3
 const attentionFlops = (p: Fields): number =>
   2 * (p["rows"] as number) * (p["heads"] as number) * (p["sequence"] as number) ** 2 * (p["dim"] as number);
 
+/** Whole steps from which three terms can be fitted with one to spare. */
+const LEAST_PASSES = 4;
+
 /** Fits every curve on the points that were measured. */
 export function makeProfile(ask: {
   readonly device: Device;
@@ -38,6 +42,7 @@ export function makeProfile(ask: {
   readonly cores: number | null;
   readonly points: readonly Point[];
   readonly engine: readonly EnginePoint[];
+  readonly meetings: readonly MeetingPoint[];
   readonly measured: ReadonlyMap<string, Measured>;
 }): DeviceProfile {
   const found: { point: Point; seconds: number }[] = [];
@@ -81,22 +86,29 @@ export function makeProfile(ask: {
   const streams = of("norm", "activation", "add");
   const attentionForward = fitCurve(samples(of("attention"), (p) => [1, attentionFlops(p)]));
   const attentionBackward = fitCurve(samples(of("attentionBackward"), (p) => [1, attentionFlops(p)]));
-  const single: KernelCurves = {
+  const kernelsAt = (pace: number): KernelCurves => ({
     gemm,
     ...(Object.keys(grouped).length > 0 ? { grouped } : {}),
-    ...(attentionForward ? { attentionForward } : {}),
-    ...(attentionBackward ? { attentionBackward } : {}),
-  };
-  const whole = ask.engine.flatMap((one) => {
-    const record = ask.measured.get(keyOf(one.point));
-    return record && !("problem" in record) ? [{ one, seconds: record.seconds }] : [];
+    ...(attentionForward ? { attentionForward: scaledCurve(attentionForward, pace) } : {}),
+    ...(attentionBackward ? { attentionBackward: scaledCurve(attentionBackward, pace) } : {}),
   });
+  const single = kernelsAt(1);
+  const done = <T extends { readonly point: Point }>(list: readonly T[]) =>
+    list.flatMap((one) => {
+      const record = ask.measured.get(keyOf(one.point));
+      return record && !("problem" in record) ? [{ one, seconds: record.seconds }] : [];
+    });
+  const whole = done(ask.engine);
   const passes = whole.filter(({ one }) => one.part === "passes");
   // Whole steps say what the code between products costs in the engine; without them single kernels must do.
-  const stream =
-    passes.length >= 3
+  const fitted =
+    passes.length >= LEAST_PASSES
       ? fitCurve(passes.map(({ one, seconds }) => engineSample(one, seconds, single)))
-      : fitCurve(samples(streams, (p, point) => [1, moved(p, point)]));
+      : undefined;
+  const stream = fitted
+    ? { ...fitted, terms: fitted.terms.slice(0, 2) }
+    : fitCurve(samples(streams, (p, point) => [1, moved(p, point)]));
+  const pace = fitted?.terms[2] ?? 1;
   const optimizer = fitCurve(
     whole
       .filter(({ one }) => one.part === "update")
@@ -120,7 +132,7 @@ export function makeProfile(ask: {
   const hostBandwidth = rate(of("copy"), (p) => 4 * (p["elements"] as number));
   const launch = of("launch")[0]?.seconds;
   if (memoryBandwidth === 0) need("norm/activation/add", undefined);
-  return {
+  const profile: DeviceProfile = {
     schema: PROFILE_SCHEMA,
     device: ask.device,
     torch: ask.torch,
@@ -131,27 +143,30 @@ export function makeProfile(ask: {
     memoryBandwidth,
     hostBandwidth: hostBandwidth || memoryBandwidth,
     launchSeconds: launch ?? 1e-5,
-    kernels: { ...single, stream: need("stream", stream), ...(optimizer ? { optimizer } : {}) },
-    collectives: collectiveCurves(found),
+    kernels: { ...kernelsAt(pace), stream: need("stream", stream), ...(optimizer ? { optimizer } : {}) },
+    collectives: collectiveCurves(found.filter(({ point }) => point.op !== "engine")),
     complete: left === 0,
     points: all,
   };
+  return withWaiting(profile, done(ask.meetings));
 }
 
 function collectiveCurves(found: readonly { point: Point; seconds: number }[]): CollectiveCurve[] {
-  const groups = new Map<string, { kind: string; size: number; stride: number; samples: Sample[] }>();
+  const groups = new Map<string, { of: Omit<CollectiveCurve, "curve">; samples: Sample[] }>();
   for (const { point, seconds } of found) {
-    const { op, size, stride } = point;
+    const { op, size, stride, world } = point;
     if (size === undefined || stride === undefined) continue;
-    const key = `${op}/${size}/${stride}`;
-    const group = groups.get(key) ?? { kind: op, size, stride, samples: [] };
+    const key = `${op}/${size}/${stride}/${world ?? "all"}`;
+    const kind = op as CollectiveCurve["kind"];
+    const of = { kind, size, stride, ...(world === undefined ? {} : { world }) };
+    const group = groups.get(key) ?? { of, samples: [] };
     groups.set(key, group);
     const bytes = 4 * Number(point["elements"]);
     // A message is measured there and back.
     group.samples.push({ features: [1, bytes], seconds: op === "message" ? seconds / 2 : seconds });
   }
-  return [...groups.values()].flatMap(({ kind, size, stride, samples }) => {
+  return [...groups.values()].flatMap(({ of, samples }) => {
     const curve = fitCurve(samples);
-    return curve ? [{ kind: kind as CollectiveCurve["kind"], size, stride, curve }] : [];
+    return curve ? [{ ...of, curve }] : [];
   });
 }

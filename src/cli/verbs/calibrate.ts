@@ -5,10 +5,11 @@ import { EXIT, formatBytes, formatSeconds, unwrap } from "../../base/index.ts";
 import { hashJson, writeFileAtomic } from "../../base/node.ts";
 import type { DeviceProfile } from "../../cluster/index.ts";
 import { parseModel } from "../../model/index.ts";
-import { cutModelText, type EnginePoint, enginePoints } from "../calibrate/engine-points.ts";
+import { cutModelText, enginePoints } from "../calibrate/engine-points.ts";
 import { calibrateFail } from "../calibrate/errors.ts";
 import { Fleet } from "../calibrate/fleet.ts";
 import { measure } from "../calibrate/measure.ts";
+import { meetingPoints } from "../calibrate/meetings.ts";
 import { planPoints, type Point, shortName } from "../calibrate/points.ts";
 import { makeProfile } from "../calibrate/profile.ts";
 import type { Context, Verb } from "../context.ts";
@@ -85,18 +86,19 @@ async function run(context: Context, options: Options): Promise<0> {
     const hello = await greet(context, abort.signal);
     const { type } = hello;
     const cores = availableParallelism();
+    const shared = type === "cpu" ? cores : null;
     const ranks = wanted ?? (type === "cpu" ? RANKS_PER_CORE * cores : hello.count);
-    const machine = { ranks, type };
+    const machine = { ranks, type, cores: shared };
     const single = planPoints(machine, model, shapes);
     // The log belongs to one machine, one torch and one plan; whatever changes starts another.
     const host =
       type === "cpu" ? `${cpus()[0]?.model ?? "cpu"} x ${cores}` : `${hello.name} x ${hello.count}`;
     const identity = hashJson({ host, torch: hello.torch, ranks, config, shapes, single }).slice(0, 16);
     const work = join(resolve(context.cwd, options.work), identity);
-    const engine = config
-      ? enginePoints(config, shapes, machine, (layers) => writeModel(work, text ?? "", layers))
-      : [];
-    const points = mixed(single, engine).slice(0, most);
+    const folderOf = (layers: number) => writeModel(work, text ?? "", layers);
+    const engine = config ? enginePoints(config, shapes, machine, folderOf) : [];
+    const meetings = config ? meetingPoints(config, shapes, machine, folderOf) : [];
+    const points = mixed(single, [...engine, ...meetings]).slice(0, most);
     const line = progressLine(context);
     const log = join(work, "points.jsonl");
     context.talk(
@@ -131,9 +133,10 @@ async function run(context: Context, options: Options): Promise<0> {
       torch: hello.torch,
       made: new Date().toISOString(),
       ranks,
-      cores: type === "cpu" ? cores : null,
+      cores: shared,
       points,
       engine,
+      meetings,
       measured,
     });
     const out = resolve(context.cwd, options.out);
@@ -186,7 +189,7 @@ function writeModel(work: string, text: string, layers: number): string {
 }
 
 /** Whole steps stand between the single points, early enough to be there when time is short. */
-function mixed(single: readonly Point[], engine: readonly EnginePoint[]): Point[] {
+function mixed(single: readonly Point[], engine: readonly { readonly point: Point }[]): Point[] {
   const out = [...single];
   engine.forEach(({ point }, i) => out.splice(Math.min(out.length, 12 * (i + 1)), 0, point));
   return out;
@@ -203,7 +206,10 @@ function profileTable(profile: DeviceProfile, context: Context): string {
           )
         : [[name, value as { points: number; median: number; worst: number }] as const],
     ),
-    ...collectives.map(({ kind, size, stride, curve }) => [`${kind} ${size} / ${stride}`, curve] as const),
+    ...collectives.map(({ kind, size, stride, world = profile.ranks, curve }) => {
+      const among = context.say({ en: "{world} ranks", zh: "{world} 個進程" }, { world });
+      return [`${kind} ${size} / ${stride}, ${among}`, curve] as const;
+    }),
   ];
   const rates = [
     ...Object.entries(profile.peak).map(

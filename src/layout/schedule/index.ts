@@ -9,3 +9,4 @@ export {
   scheduleProblem,
 } from "./orders.ts";
 export { simulate, simulateLong, type Simulation, type StageCosts } from "./simulate.ts";
+export { type SharedCores, simulateShared } from "./share.ts";

@@ -12,6 +12,7 @@ import {
   scheduleProblem,
   simulate,
   simulateLong,
+  simulateShared,
   type StageCosts,
 } from "./index.ts";
 
@@ -243,5 +244,45 @@ describe("simulation", () => {
       simulateLong(orderOf, cost, 800, 8);
       expect([schedule, Math.max(...asked)]).toEqual([schedule, 80]);
     }
+  });
+});
+
+describe("shared cores", () => {
+  const given = anyCase.map((one) => {
+    const order = buildOrder(one.schedule, one.pp, one.vpp, one.micros);
+    const at = (stage: number): [number, number, number] => {
+      const [f, b] = [one.seed[stage] as number, one.seed[stage + 36] as number];
+      return [f, b, b / 3];
+    };
+    return { ...one, order, costs: { ...costs(order.stages, at, one.hop), blockingHops: one.hop === 2 } };
+  });
+
+  test("with a core for every process, the longest path and this agree", () => {
+    fc.assert(
+      fc.property(given, ({ order, costs: c, pp }) => {
+        const own = simulate(order, c);
+        const shared = simulateShared(order, c, { cores: 2 * pp, processes: 2 });
+        expect(shared.seconds).toBeCloseTo(own.seconds, 6);
+        own.busy.forEach((time, rank) => expect(shared.busy[rank]).toBeCloseTo(time, 6));
+        own.sending.forEach((time, rank) => expect(shared.sending[rank]).toBeCloseTo(time, 6));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("no faster than all work on the cores there are, nor than cores of their own; on one core without a gap if messages take no time", () => {
+    fc.assert(
+      fc.property(given, fc.integer({ min: 1, max: 4 }), ({ order, costs: c, pp, hop }, cores) => {
+        const own = simulate(order, c);
+        const work = own.busy.reduce((sum, time) => sum + time, 0);
+        const { seconds } = simulateShared(order, c, { cores, processes: 1 });
+        expect(seconds).toBeGreaterThanOrEqual(Math.max(own.seconds, work / cores) * (1 - 1e-9));
+        if (cores >= pp) expect(seconds).toBeCloseTo(own.seconds, 6);
+        if (cores === 1 && hop === 0) expect(seconds).toBeCloseTo(work, 6);
+        // Two processes that run side by side on twice the cores are as one on its own.
+        expect(simulateShared(order, c, { cores: 2 * cores, processes: 2 }).seconds).toBeCloseTo(seconds, 6);
+      }),
+      { numRuns: 60 },
+    );
   });
 });

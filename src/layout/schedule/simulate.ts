@@ -144,7 +144,7 @@ export function simulate(order: Order, costs: StageCosts, trace = false): Simula
 }
 
 /** When the gradient of a stage's output is there: from the next stage, or from its own forward at the end of the pipeline. */
-function gradientReady(
+export function gradientReady(
   stage: number,
   key: number,
   stages: number,

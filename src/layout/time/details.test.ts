@@ -165,3 +165,18 @@ test("compressed attention gives back by scattering what it gathered, and gather
   expect(widths("forward", "allGather", window)).toEqual([512, 1536]);
   expect(widths("backward", "allGather", window)).toEqual([1536, 7168]);
 });
+
+test("the output projection stays in 16 bits where layers multiply in eight", () => {
+  const wide = { model_type: "llama", num_hidden_layers: 1, hidden_size: 4096, intermediate_size: 8192 };
+  const heads = { num_attention_heads: 32, num_key_value_heads: 8, max_position_embeddings: 8192 };
+  const matrix = (vocabulary: number, compute: "bf16" | "fp8") =>
+    new TimeModel(
+      unwrap(importModel({ ...wide, ...heads, vocab_size: vocabulary })),
+      presetCluster("h100", 8) as Cluster,
+      training,
+      { ...MEGATRON_TRAITS, compute },
+    ).step({ ...SINGLE, dpShard: 8, stages: evenStages(1, 1) }, true).breakdown.matrix;
+  const head = (compute: "bf16" | "fp8") => matrix(200_000, compute) - matrix(100_000, compute);
+  expect(head("fp8")).toBeCloseTo(head("bf16"), 9);
+  expect(matrix(100_000, "fp8")).toBeLessThan(matrix(100_000, "bf16"));
+});

@@ -1,5 +1,6 @@
 import {
   type Cluster,
+  collectivesAmong,
   type Device,
   groupDevices,
   type Link,
@@ -45,7 +46,14 @@ export function stageHomes(
       wires: {
         links,
         collectiveSeconds: cluster.collectiveSeconds,
-        ...(inside.length === 1 && group.collectives ? { measured: group.collectives } : {}),
+        ...(inside.length === 1 && group.collectives
+          ? {
+              measured: collectivesAmong(
+                group.collectives,
+                Math.min(layout.pp * ranks, group.devicesPerNode),
+              ),
+            }
+          : {}),
       },
       split: inside.length > 1,
     };

@@ -26,9 +26,12 @@ export function embeddingCost(context: LayerContext): LayerCost {
   return sum.finish();
 }
 
-/** Final norm, output projection and cross entropy. */
+/**
+ * Final norm, output projection and cross entropy. The projection stays in 16 bits where layers multiply in fewer: Megatron's output
+ * layer is none of Transformer Engine's, torchtitan's float8 recipes filter it out, DeepSeek-V3 names it (arXiv:2412.19437, 3.3.1).
+ */
 export function headCost(block: Block, vocabulary: number, context: LayerContext): LayerCost {
-  const sum = new CostSum(context);
+  const sum = new CostSum({ ...context, format: context.format === "fp32" ? "fp32" : "bf16" });
   sum.norms(block.weights);
   sum.linears(block.weights, context.tokens);
   // Loss: logits are read in their format, exponentials summed in fp32, gradient written in place.

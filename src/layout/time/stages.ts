@@ -101,11 +101,11 @@ export class StageModel {
     return headCost({ weights }, model.vocabulary, context);
   }
 
-  /** Terms of every virtual stage, in order; `slow`: how much longer compute takes than on a device of its own. */
+  /** Terms of every virtual stage, in order; `pace`: share of the measured exchange that is a rank's own. */
   stageTerms(
     layout: Layout,
     homes: readonly StageHome[] = stageHomes(this.cluster, layout),
-    slow = 1,
+    pace = 1,
   ): StageTerms[] {
     const last = layout.stages.length - 1;
     const at = homes.map((home) => this.costsAt(layout, home));
@@ -146,9 +146,9 @@ export class StageModel {
           if (recompute.kind === "full") addTerms(out.recompute, cost(body).forward);
         }
       }
-      if (slow !== 1) {
+      if (pace !== 1) {
         for (const part of [out.forward, out.backward, out.weight, out.recompute]) {
-          for (let i = 0; i < FIRST_COMM; i++) part[i] = (part[i] as number) * slow;
+          for (let i = FIRST_COMM; i < part.length; i++) part[i] = (part[i] as number) * pace;
         }
       }
       return out;

@@ -6,6 +6,8 @@ import {
   type Order,
   simulate,
   simulateLong,
+  simulateShared,
+  type SharedCores,
   type Simulation,
   type StageCosts,
 } from "../schedule/index.ts";
@@ -105,29 +107,30 @@ export class TimeModel {
 
   /** @param exact simulate every micro-batch instead of extrapolating the steady state of long steps */
   step(layout: Layout, exact = false): StepTime {
-    const alone = this.#step(layout, exact, 1);
-    const slow = takingTurns(
-      alone,
-      layout,
-      this.stages.cluster,
-      (times) => this.#step(layout, exact, times).seconds,
-    );
-    return slow === 1 ? alone : this.#step(layout, exact, slow);
-  }
-
-  #step(layout: Layout, exact: boolean, slow: number): StepTime {
     const { model, cluster, training, traits } = this.stages;
     const homes = stageHomes(cluster, layout);
-    const terms = atSustainedClock(this.stages.stageTerms(layout, homes, slow), layout, homes);
+    const share = sharedCores(layout, cluster);
+    // Exchange was measured among all ranks of a node, which took turns at it; alone, a rank is done sooner.
+    const pace = share ? share.cores / (share.processes * layout.pp) : 1;
+    const terms = atSustainedClock(this.stages.stageTerms(layout, homes, pace), layout, homes);
     const parameters = stageParameters(model, layout, training.mtp);
     const states = parameters.map((p, rank) => {
       const state = stateSeconds(p, layout, training, homes[rank] as StageHome, traits.reduceOnce);
-      return slow === 1 ? state : { ...state, optimizer: state.optimizer * slow };
+      return {
+        ...state,
+        optimizer: state.optimizer / pace,
+        gatherForward: state.gatherForward * pace,
+        gatherBackward: state.gatherBackward * pace,
+      };
     });
     const costs = withGathers(this.stages.costs(layout, terms, homes), layout, states, traits);
     const micros = microBatches(layout, training);
     const orderOf = (count: number) => this.order(layout.schedule, layout.pp, layout.vpp, count);
-    const run = exact ? simulate(orderOf(micros), costs) : simulateLong(orderOf, costs, micros, layout.pp);
+    const run = share
+      ? simulateShared(orderOf(micros), costs, share)
+      : exact
+        ? simulate(orderOf(micros), costs)
+        : simulateLong(orderOf, costs, micros, layout.pp);
     // Every rank starts its optimizer when its gradients are exchanged; the slowest one ends the step.
     const tails = states.map((state, rank) => this.#tail(state, layout, costs, rank));
     const tail = Math.max(...tails.map((part) => part.data + part.optimizer + part.swap));
@@ -142,7 +145,18 @@ export class TimeModel {
       tokensPerSecond: tokens / seconds,
       tokensPerSecondPerDevice: tokens / seconds / worldOf(layout),
       criticalRank: rank,
-      breakdown: this.#breakdown(layout, terms, costs, run, tails[rank] as Tail, rank, micros, seconds, host),
+      breakdown: this.#breakdown({
+        layout,
+        terms,
+        costs,
+        run,
+        tail: tails[rank] as Tail,
+        rank,
+        micros,
+        seconds,
+        host,
+        shared: share !== undefined,
+      }),
       busy: Array.from(run.busy, (time) => time / seconds),
       mfu: this.#mfu(layout, terms, seconds, homes),
       costs,
@@ -164,17 +178,19 @@ export class TimeModel {
     return { data: gradients + weights, optimizer: state.optimizer, swap: state.swap };
   }
 
-  #breakdown(
-    layout: Layout,
-    terms: readonly StageTerms[],
-    costs: StageCosts,
-    run: Simulation,
-    tail: Tail,
-    rank: number,
-    micros: number,
-    seconds: number,
-    host: number,
-  ): Breakdown {
+  #breakdown(of: {
+    readonly layout: Layout;
+    readonly terms: readonly StageTerms[];
+    readonly costs: StageCosts;
+    readonly run: Simulation;
+    readonly tail: Tail;
+    readonly rank: number;
+    readonly micros: number;
+    readonly seconds: number;
+    readonly host: number;
+    readonly shared: boolean;
+  }): Breakdown {
+    const { layout, terms, costs, run, tail, rank, micros, seconds, host } = of;
     const { traits } = this.stages;
     const sum = noTerms();
     let recompute = 0;
@@ -200,26 +216,29 @@ export class TimeModel {
       );
       gathers = Math.max(0, all - plain);
     }
-    const used = (total(sum) + recompute + gathers) * micros;
+    const alone = (total(sum) + recompute + gathers) * micros;
+    // On shared cores all work of a pass takes longer by the same factor.
+    const times = of.shared && alone > 0 ? ((run.busy[rank] as number) / alone) * micros : micros;
+    const used = (total(sum) + recompute + gathers) * times;
     // Passes that take longer than their work wait for the host.
     const launches = layout.zero === 3 ? 0 : Math.max(0, (run.busy[rank] as number) - used);
     // What pairing saved is communication that ran behind compute; the rest is what stayed open.
     const saved = Math.max(0, used - (run.busy[rank] as number));
-    const open = Math.max(1e-12, (sum[EXPERT] as number) * micros);
+    const open = Math.max(1e-12, (sum[EXPERT] as number) * times);
     const keep = Math.max(0, 1 - saved / open);
-    const shown = (index: number) => (sum[index] as number) * micros * (index === EXPERT ? keep : 1);
+    const shown = (index: number) => (sum[index] as number) * times * (index === EXPERT ? keep : 1);
     const parts = {
       matrix: shown(MATRIX),
       grouped: shown(GROUPED),
       attention: shown(ATTENTION),
       vector: shown(VECTOR),
-      recompute: recompute * micros,
+      recompute: recompute * times,
       tensor: shown(TENSOR),
       context: shown(CONTEXT),
       expert: shown(EXPERT),
       pipeline: run.sending[rank] as number,
       bubble: 0,
-      data: tail.data + gathers * micros,
+      data: tail.data + gathers * times,
       optimizer: tail.optimizer,
       swap: tail.swap,
       host: host + launches,
@@ -256,41 +275,12 @@ export class TimeModel {
   }
 }
 
-const COMPUTE = ["matrix", "grouped", "attention", "vector", "recompute", "optimizer"] as const;
-const EXCHANGE = ["tensor", "context", "expert", "data"] as const;
-const HALVINGS = 12;
-
-/**
- * Slowdown of compute where more ranks than cores compute (CPU processes): the ranks take turns, so a step cannot end before all
- * their work is done on the cores there are. The least slowdown under which it does not.
- */
-function takingTurns(
-  alone: StepTime,
-  layout: Layout,
-  cluster: Cluster,
-  seconds: (slow: number) => number,
-): number {
+/** The cores that ranks share where there are more ranks than cores (CPU processes). */
+function sharedCores(layout: Layout, cluster: Cluster): SharedCores | undefined {
   const group = cluster.groups[0];
-  const cores = group?.cores;
-  if (!group || cores === undefined) return 1;
+  if (group?.cores === undefined) return undefined;
   const ranks = Math.min(worldOf(layout), group.devicesPerNode);
-  if (ranks <= cores) return 1;
-  // All pipeline ranks compute, not only the critical one: its share of them is its busy time over theirs.
-  const critical = COMPUTE.reduce((sum, term) => sum + alone.breakdown[term], 0);
-  const most = Math.max(...alone.busy);
-  const mean = alone.busy.reduce((sum, share) => sum + share, 0) / alone.busy.length;
-  const work = critical * (most > 0 ? mean / most : 1) * ranks;
-  // Exchange was measured among the ranks of a node, so their taking turns is in it already.
-  const exchange = EXCHANGE.reduce((sum, term) => sum + alone.breakdown[term], 0);
-  const least = work / cores + exchange;
-  if (alone.seconds >= least) return 1;
-  let [low, high] = [1, ranks / cores];
-  for (let i = 0; i < HALVINGS; i++) {
-    const middle = (low + high) / 2;
-    if (seconds(middle) < least) low = middle;
-    else high = middle;
-  }
-  return high;
+  return ranks <= group.cores ? undefined : { cores: group.cores, processes: ranks / layout.pp };
 }
 
 type Tail = { readonly data: number; readonly optimizer: number; readonly swap: number };

@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging
 
 # Classes whose defaults leave a hole that their own code needs filled.
-FILLED: dict[str, dict[str, int]] = {
+FILLED: dict[str, dict[str, object]] = {
     "deepseek_v2": {
         "num_experts_per_tok": 6,
         "n_routed_experts": 64,
@@ -26,6 +26,7 @@ FILLED: dict[str, dict[str, int]] = {
     "glm4_moe": {"head_dim": 128},
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 16, "moe_topk": 2},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
     "ministral": {"head_dim": 128},
     "nemotron": {"head_dim": 128, "num_key_value_heads": 8},
 }

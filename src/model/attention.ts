@@ -206,13 +206,14 @@ export function gatedDelta(hidden: number, s: LinearShape, joined = false): Subl
   return { role: "attention", spec: { kind: "linear", flavour: "gatedDelta", chunk: 64, ...s }, weights };
 }
 
-/** Kimi Delta Attention: decay per channel. `fullRankGate`: the output gate is one matrix instead of two thin ones. */
+/** Kimi Delta Attention: decay per channel. `fullRank…`: that gate (of the output, of the decay) is one matrix instead of two thin ones. */
 export function kimiDelta(
   hidden: number,
   heads: number,
   dim: number,
   width: number,
   fullRankGate: boolean,
+  fullRankForget = false,
 ): Sublayer {
   const p = "self_attn.";
   const all = heads * dim;
@@ -223,8 +224,12 @@ export function kimiDelta(
     ...column(`${p}k_proj`, all, hidden, m, units),
     ...column(`${p}v_proj`, all, hidden, m, units),
     convolution(`${p}conv1d.weight`, 3 * all, width, [all, all, all]),
-    ...whole(`${p}forget_gate.f_a_proj`, dim, hidden, m),
-    ...column(`${p}forget_gate.f_b_proj`, all, dim, m, units),
+    ...(fullRankForget
+      ? column(`${p}forget_gate.f_proj`, all, hidden, m, units)
+      : [
+          ...whole(`${p}forget_gate.f_a_proj`, dim, hidden, m),
+          ...column(`${p}forget_gate.f_b_proj`, all, dim, m, units),
+        ]),
     vector(`${p}forget_gate.dt_bias`, [all], m, heads),
     vector(`${p}forget_gate.A_log`, [1, 1, heads, 1], m),
     ...column(`${p}b_proj`, heads, hidden, m, units),
@@ -254,7 +259,15 @@ export function kimiDelta(
 export function mamba2(
   hidden: number,
   s: { heads: number; headDim: number; groups: number; state: number; width: number; chunk: number },
-  o: { prefix: string; bias: boolean; convolutionBias: boolean },
+  o: {
+    prefix: string;
+    bias: boolean;
+    convolutionBias: boolean;
+    /** Bias of the output projection where it differs. */
+    outBias?: boolean;
+    /** Norm before the output projection; true when absent. */
+    scaled?: boolean;
+  },
 ): Sublayer {
   const p = o.prefix;
   const inner = s.heads * s.headDim;
@@ -272,8 +285,8 @@ export function mamba2(
       bias: o.bias,
       segments: [inner, ...parts, s.heads],
     }),
-    vector(`${p}norm.weight`, [inner], m, s.heads),
-    ...row(`${p}out_proj`, hidden, inner, m, { bias: o.bias, units: s.heads }),
+    ...((o.scaled ?? true) ? [vector(`${p}norm.weight`, [inner], m, s.heads)] : []),
+    ...row(`${p}out_proj`, hidden, inner, m, { bias: o.outBias ?? o.bias, units: s.heads }),
   ];
   return {
     role: "attention",
@@ -302,14 +315,17 @@ export function blockIndexer(hidden: number, heads: number, dim: number): Weight
   ];
 }
 
-/** Hyper-connection maps around both branches of a layer: (2 + n) * n mixing values from the n * hidden wide stream. */
-export function hyperConnections(hidden: number, streams: number): Weight[] {
+/**
+ * Hyper-connection maps around both branches of a layer: (2 + n) * n mixing values from the n * hidden wide stream. `plain`: streams
+ * are only read and written, not mixed with each other (2 * n values).
+ */
+export function hyperConnections(hidden: number, streams: number, plain = false): Weight[] {
   if (streams === 1) return [];
-  const values = (2 + streams) * streams;
+  const values = (plain ? 2 : 2 + streams) * streams;
   return ["attn_hc", "ffn_hc"].flatMap((name) => [
     matrix(`${name}.fn`, [values, streams * hidden], "hyperConnection"),
     vector(`${name}.base`, [values], "hyperConnection"),
-    vector(`${name}.scale`, [3], "hyperConnection"),
+    vector(`${name}.scale`, [plain ? 2 : 3], "hyperConnection"),
   ]);
 }
 

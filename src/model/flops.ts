@@ -7,7 +7,7 @@
  */
 import { bodyWeights } from "./parameters.ts";
 import type { Attention, Indexer, LayerBody, Model, MoeFeedForward, Weight } from "./types.ts";
-import { elements } from "./weights.ts";
+import { elements, wordTable } from "./weights.ts";
 
 export type PairConvention = "visible" | "full";
 
@@ -124,9 +124,10 @@ export function flopsPerToken(
 ): TokenFlops {
   const mtp = (options.mtp ?? true) ? model.mtp : [];
   let head = 0;
-  const output = model.tied ? model.embedding.weights : model.head.weights;
-  for (const w of output) if (w.use === "linear" || w.use === "lookup") head += elements(w);
+  for (const w of model.head.weights) if (w.use === "linear") head += elements(w);
+  for (const w of model.tied ? wordTable(model) : []) head += elements(w);
   let linear = head * (1 + mtp.length);
+  for (const w of model.embedding.weights) if (w.use === "linear") linear += elements(w);
   let attention = 0;
   let indexer = 0;
   let mixing = 0;

@@ -57,6 +57,16 @@ const DEFAULT_TIED = new Set([
   "minicpm3",
   "youtu",
   "granite_swa",
+  "gpt2",
+  "gpt_bigcode",
+  "gpt_neo",
+  "opt",
+  "bloom",
+  "mpt",
+  "jetmoe",
+  "lfm2",
+  "lfm2_moe",
+  "lfm3",
 ]);
 
 function read(config: unknown, options: ImportOptions): Model {
@@ -80,7 +90,7 @@ function read(config: unknown, options: ImportOptions): Model {
     streams: 1,
     mixingRounds: 0,
     ...parts,
-    maxSequence: fields.countOr(4096, "max_position_embeddings"),
+    maxSequence: fields.countOr(4096, "max_position_embeddings", "n_positions", "max_seq_len"),
     storage: storageOf(new Fields({ ...record, ...quantization(config, record) }, type, options)),
     ignored: Object.keys(config).filter(
       (key) => /^(vision|audio)_config$/.test(key) && isRecord(config[key]),

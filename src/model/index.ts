@@ -13,4 +13,4 @@ export { type ImportOptions, importModel, parseConfig, parseModel } from "./impo
 export { KNOWN_MODELS, knownConfig } from "./known/index.ts";
 export { bodyWeights, countParameters, type ParameterCounts } from "./parameters.ts";
 export type * from "./types.ts";
-export { elements } from "./weights.ts";
+export { elements, wordTable } from "./weights.ts";

@@ -1,5 +1,5 @@
 /** Short constructors for weights, in the shapes of torch.nn (a linear layer is [out, in]). */
-import type { Cut, ModuleName, Weight, WeightUse } from "./types.ts";
+import type { Cut, Model, ModuleName, Weight, WeightUse } from "./types.ts";
 
 const WHOLE: Cut = { kind: "replicated" };
 
@@ -99,3 +99,17 @@ export function experts(
 }
 
 export const elements = (weight: Weight): number => weight.shape.reduce((product, size) => product * size, 1);
+
+const tables = new WeakMap<Model, readonly Weight[]>();
+
+/**
+ * The table of words alone: what a tied head and prediction modules share with the embedding. Positions, norms and other weights beside
+ * it (GPT-2, BLOOM, Gemma 4) belong to the first stage only. The same list at every call, so that sums over it are cached.
+ */
+export function wordTable(model: Model): readonly Weight[] {
+  const { weights } = model.embedding;
+  if (weights.length === 1) return weights;
+  const known = tables.get(model) ?? weights.slice(0, 1);
+  tables.set(model, known);
+  return known;
+}

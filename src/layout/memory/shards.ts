@@ -11,6 +11,7 @@ import {
   type LayerBody,
   type Model,
   type Weight,
+  wordTable,
 } from "../../model/index.ts";
 import { type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
 import { identity, memo } from "./memo.ts";
@@ -86,7 +87,7 @@ function weightsOf(model: Model, layout: Layout, training: Training, ppRank: num
     if (stage === 0) out.push({ weights: model.embedding.weights, times: 1 });
     if (stage === lastStage(layout)) {
       out.push({ weights: model.head.weights, times: 1 });
-      if (embedsTwice(model, layout, training)) out.push({ weights: model.embedding.weights, times: 1 });
+      if (embedsTwice(model, layout, training)) out.push({ weights: wordTable(model), times: 1 });
     }
     for (const { body } of layersOfStage(model, layout, training, stage)) {
       bodies.set(body, (bodies.get(body) ?? 0) + 1);

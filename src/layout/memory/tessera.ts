@@ -5,7 +5,7 @@
  * float32, moments are float32. A dense tensor is cut on dimension 0 as torch.chunk does; a tensor of experts has its
  * slots on dimension 0 and is cut over the remaining ranks on dimension 1.
  */
-import { elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import { elements, type LayerBody, type Model, type Weight, wordTable } from "../../model/index.ts";
 import { type Layout, microBatches, type Training } from "../layout.ts";
 import { finish, peakOf } from "./peak.ts";
 import { type Part, stageNeed, type StageNeed } from "./parts.ts";
@@ -187,10 +187,11 @@ function gathered(model: Model, layout: Layout, training: Training, ppRank: numb
   let all = 0;
   let largest = 0;
   let root = 0;
+  const outside = new Set([model.embedding.weights, wordTable(model), model.head.weights]);
   for (const { weights, times } of rankWeights(model, layout, training, ppRank)) {
     const { experts, dense } = listState(weights, key, () => countList(weights, layout));
     const one = experts * expertShards(layout) + dense;
-    if (weights === model.embedding.weights || weights === model.head.weights) root += one;
+    if (outside.has(weights)) root += one;
     else {
       all += times * one;
       largest = Math.max(largest, one);

@@ -5,7 +5,7 @@
  * weights, gradients and moments. Megatron's distributed optimizer instead cuts the concatenation of all local tensors
  * of a kind (dense, experts) into equal flat ranges, so a shard may begin inside a tensor.
  */
-import { bodyWeights, elements, type Model, type Weight } from "../../model/index.ts";
+import { bodyWeights, elements, type Model, type Weight, wordTable } from "../../model/index.ts";
 import { type Layout, stageRank, type Training, worldOf } from "../layout.ts";
 import { chunkRange, embedsTwice, lastStage, layersOfStage, shardCounts } from "../memory/shards.ts";
 import { expertFormat, optimizerBytes, WEIGHT_BYTES } from "../memory/states.ts";
@@ -81,7 +81,8 @@ function placedTensors(model: Model, layout: Layout, training: Training): Placed
     ),
   );
   return [
-    ...outside(model.embedding.weights, both ? [first, last] : [first]),
+    ...outside(wordTable(model), both ? [first, last] : [first]),
+    ...outside(model.embedding.weights.slice(1), [first]),
     ...inside,
     ...outside(model.head.weights, [last]),
   ];

@@ -1,6 +1,6 @@
 import type { Cluster } from "../../cluster/index.ts";
 import { messageSeconds } from "../../cluster/index.ts";
-import type { LayerBody, Model } from "../../model/index.ts";
+import { type LayerBody, type Model, wordTable } from "../../model/index.ts";
 import { type Layout, type Recompute, stageRank, stageRanks, type Training } from "../layout.ts";
 import type { StageCosts } from "../schedule/index.ts";
 import { hopWires, type StageHome, stageHomes } from "./devices.ts";
@@ -96,7 +96,7 @@ export class StageModel {
     if (what === "embedding") return embeddingCost(context);
     if (what !== "head") return layerCost(what, context);
     const weights = model.tied
-      ? [...model.head.weights, ...model.embedding.weights.map(asLinear)]
+      ? [...model.head.weights, ...wordTable(model).map(asLinear)]
       : model.head.weights;
     return headCost({ weights }, model.vocabulary, context);
   }

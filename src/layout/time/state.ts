@@ -1,5 +1,12 @@
 import { collectiveSeconds, curveSeconds, type CollectiveKind, type Span } from "../../cluster/index.ts";
-import { bodyWeights, elements, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import {
+  bodyWeights,
+  elements,
+  type LayerBody,
+  type Model,
+  type Weight,
+  wordTable,
+} from "../../model/index.ts";
 import { expertData, type Layout, stageRank, type Training } from "../layout.ts";
 import type { StageHome } from "./devices.ts";
 
@@ -64,7 +71,7 @@ export function stageParameters(model: Model, layout: Layout, mtp: boolean): Sta
       add(rank, bodySizes((model.layers[index] as Model["layers"][number]).body, layout));
     if (stage === layout.stages.length - 1) {
       add(rank, sizesOf(model.head.weights, layout));
-      if (model.tied && layout.stages.length > 1) add(rank, sizesOf(model.embedding.weights, layout));
+      if (model.tied && layout.stages.length > 1) add(rank, sizesOf(wordTable(model), layout));
       for (const { body } of mtp ? model.mtp : []) add(rank, bodySizes(body, layout));
     }
   });

@@ -2,7 +2,7 @@
 import type { Fields } from "../fields.ts";
 import { norm, vector } from "../weights.ts";
 import { decoder } from "./decoder.ts";
-import type { Family } from "./parts.ts";
+import { type Family, POST_NORMS } from "./parts.ts";
 
 const GEMMA_NORMS = [
   "input_layernorm",
@@ -10,7 +10,6 @@ const GEMMA_NORMS = [
   "pre_feedforward_layernorm",
   "post_feedforward_layernorm",
 ];
-const POST_NORMS = ["post_attention_layernorm", "post_feedforward_layernorm"];
 const ONE_NORM = ["input_layernorm"];
 const AFMOE_NORMS = [
   "input_layernorm",
@@ -123,6 +122,11 @@ export const DECODERS: Readonly<Record<string, Family>> = {
   exaone_moe: decoder({
     queryKeyNorm: "head",
     mixture: { shared: sharedBy("num_shared_experts"), correction: "gate.e_score_correction_bias" },
+  }),
+  flint: decoder({
+    queryKeyNorm: "head",
+    sinks: true,
+    mixture: { shared: (c) => c.countOr(0, "shared_expert_intermediate_size") },
   }),
   mellum: decoder({ queryKeyNorm: "head", mixture: {} }),
   flex_olmo: decoder({

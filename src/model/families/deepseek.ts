@@ -27,7 +27,7 @@ export function latentShape(c: Fields): Omit<LatentAttention, "kind" | "indexer"
   };
 }
 
-function indexerOf(c: Fields, ratio: number, owned: boolean): Indexer {
+export function indexerOf(c: Fields, ratio: number, owned: boolean): Indexer {
   return {
     heads: c.count("index_n_heads"),
     headDim: c.count("index_head_dim"),
@@ -41,11 +41,12 @@ function indexerOf(c: Fields, ratio: number, owned: boolean): Indexer {
 export function moeLayers(c: Fields, layers: number): (index: number) => boolean {
   const types = c.strings("mlp_layer_types", layers);
   if (types) return (index) => types[index] !== "dense";
+  const only = new Set(c.counts("mlp_only_layers") ?? []);
   const flags = Array.isArray(c.record["moe_layer_freq"]) ? c.counts("moe_layer_freq", layers) : undefined;
   if (flags) return (index) => flags[index] === 1;
   const first = c.countOr(0, "first_k_dense_replace", "moe_layer_start_index", "num_dense_layers");
   const every = c.countOr(1, "moe_layer_freq", "moe_layer_interval") || 1;
-  return (index) => index >= first && index % every === 0;
+  return (index) => index >= first && index % every === 0 && !only.has(index);
 }
 
 /** `indexed`: the sparse attention of V3.2 and GLM-5. `corrected`: routers carry a balancing bias. */
@@ -159,7 +160,7 @@ function hashLayers(c: Fields, layers: number): (index: number) => boolean {
 }
 
 /** Collapse of the residual streams into one before the norm. */
-const collapse = (prefix: string, hidden: number, streams: number): Weight[] =>
+export const collapse = (prefix: string, hidden: number, streams: number): Weight[] =>
   streams === 1
     ? []
     : [

@@ -1,3 +1,4 @@
+import { CLASSIC } from "./classic.ts";
 import { deepseek, deepseekV4, longcat } from "./deepseek.ts";
 import { denseFamily, prunedLlama } from "./dense.ts";
 import { gemma4, kimiLinear, nemotronH, qwenHybrid } from "./hybrids.ts";
@@ -13,15 +14,15 @@ import {
   step3,
 } from "./mixtures.ts";
 import { DECODERS } from "./decoders.ts";
-import type { Family } from "./parts.ts";
+import { type Family, POST_NORMS } from "./parts.ts";
+import { bailingHybrid, bamba, falconH1, hunyuanV4, jetMoe, lfm2, mamba2Only, olmoHybrid } from "./recent.ts";
 import { falcon, granitemoehybrid, jamba, mimoV2, minimaxM1 } from "./unlike.ts";
 
 const v3 = deepseek({ indexed: false, corrected: true });
 const dsa = deepseek({ indexed: true, corrected: true });
 const qwen3 = denseFamily({ queryKeyNorm: "head" });
 
-/** Norms after each branch instead of before it; before and after it. */
-const POST_NORMS = ["post_attention_layernorm", "post_feedforward_layernorm"] as const;
+/** Norms before and after each branch. */
 const SANDWICH_NORMS = [
   "input_layernorm",
   "post_attention_layernorm",
@@ -90,6 +91,19 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
   gemma4: gemma4,
   gemma4_text: gemma4,
   ...DECODERS,
+  ...CLASSIC,
+  lfm2: lfm2(),
+  lfm2_moe: lfm2(),
+  lfm3: lfm2(true),
+  falcon_h1: falconH1,
+  bamba,
+  mamba2: mamba2Only,
+  olmo_hybrid: olmoHybrid,
+  bailing_hybrid: bailingHybrid,
+  jetmoe: jetMoe,
+  hy_v4: hunyuanV4,
+  gemma4_unified: gemma4,
+  gemma4_unified_text: gemma4,
   falcon,
   granitemoehybrid,
   jamba,
@@ -142,4 +156,13 @@ export const ARCHITECTURES: Readonly<Record<string, string>> = {
   BailingMoeV2ForCausalLM: "bailing_moe_v2",
   MiMoV2FlashForCausalLM: "mimo_v2_flash",
   MiniMaxM1ForCausalLM: "minimax",
+  BailingHybridForCausalLM: "bailing_hybrid",
+  JetMoeForCausalLM: "jetmoe",
+  Lfm2ForCausalLM: "lfm2",
+  Lfm2MoeForCausalLM: "lfm2_moe",
+  FalconH1ForCausalLM: "falcon_h1",
+  BambaForCausalLM: "bamba",
+  GPT2LMHeadModel: "gpt2",
+  OPTForCausalLM: "opt",
+  BloomForCausalLM: "bloom",
 };

@@ -51,6 +51,8 @@ export function around(c: Fields, hidden: number, o: Around = {}) {
   };
 }
 
+/** Norms after each branch instead of before it. */
+export const POST_NORMS = ["post_attention_layernorm", "post_feedforward_layernorm"] as const;
 export const PRE_NORMS = ["input_layernorm", "post_attention_layernorm"] as const;
 
 export function body(

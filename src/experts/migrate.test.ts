@@ -63,6 +63,15 @@ test("a migrated layer keeps the rules, never gets slower, and its curve is true
   );
 });
 
+test("changes of nodes that the slowest one did not ask for are in the curve", () => {
+  const shape = unwrap(makeShape({ experts: 64, ranks: 16, slots: 96, nodes: 4, groups: 4 }));
+  const loads = layerLoads(makeUpLoads(1, 64, { kind: "lognormal", cv: 0.5 }, 17807, 9000), 0);
+  const before = startPlacement([0], shape).slots;
+  const moved = migrateLayer(shape, before, loads, layerBound(shape, loads).time * 1.005);
+  expect(layerMoves(shape, 0, before, moved.slots)).toHaveLength(10);
+  expect(moved.curve.at(-1)?.transfers).toBeGreaterThanOrEqual(10);
+});
+
 test("after drift the same balance costs at least 5 times fewer transfers than a plan from scratch", () => {
   const shape = unwrap(makeShape({ experts: 384, ranks: 64, slots: 448, nodes: 8 }));
   for (const { skew, change } of [

@@ -70,9 +70,14 @@ function mergeCurves(parts: readonly LayerMigration[]): CurvePoint[] {
       transfers += (part.curve[at[i] as number] as CurvePoint).transfers;
     });
     curve.push({ transfers, time: timeOf(worst) });
-    if ((at[worst] as number) + 1 >= (parts[worst] as LayerMigration).curve.length) return curve;
+    if ((at[worst] as number) + 1 >= (parts[worst] as LayerMigration).curve.length) break;
     at[worst] = (at[worst] as number) + 1;
   }
+  // The slowest node may end above what it reached alone, and others may have changed more than it then asks for: all of it is sent.
+  const all = parts.reduce((sum, part) => sum + (part.curve.at(-1) as CurvePoint).transfers, 0);
+  const last = curve.pop() as CurvePoint;
+  curve.push({ transfers: all, time: last.time });
+  return curve;
 }
 
 /** Most spare copies that are given to other experts, where that pays, before the slots are chosen, in different attempts. */

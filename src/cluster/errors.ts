@@ -9,6 +9,17 @@ export const clusterFail = catalog({
       zh: "叢集檔案可用的鍵見 docs/zh/planner.md 的「叢集」一節",
     },
   },
+  CLUSTER_NAME: {
+    exit: EXIT.usage,
+    message: {
+      en: "'{text}' is no preset with a count of devices",
+      zh: "「{text}」不是「預設:加速器數」",
+    },
+    next: {
+      en: "for example h100:64, or h100:32+a100:32; presets: {known}",
+      zh: "例如 h100:64，或 h100:32+a100:32；預設：{known}",
+    },
+  },
   CLUSTER_PRESET: {
     exit: EXIT.usage,
     message: {
@@ -31,7 +42,7 @@ export const clusterFail = catalog({
   CLUSTER_RANGE: {
     exit: EXIT.usage,
     message: {
-      en: "{path} = {value} {unit} lies outside what hardware does ({low} to {high} {unit})",
+      en: "{path} = {value} {unit} lies outside what there is ({low} to {high} {unit})",
       zh: "{path} = {value} {unit} 超出硬體的合理範圍（{low} 至 {high} {unit}）",
     },
     next: {

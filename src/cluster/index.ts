@@ -9,6 +9,7 @@ export {
 } from "./collective.ts";
 export { type Curve, curveSeconds, fitCurve, type Sample } from "./curve.ts";
 export { clusterFail } from "./errors.ts";
+export { namedCluster } from "./named.ts";
 export { parseCluster } from "./parse.ts";
 export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
 export {

@@ -27,6 +27,8 @@ export function parseCluster(
 }
 
 const GiB = 1024 ** 3;
+/** Ten times the largest cluster there is; the search stays within seconds. */
+export const MOST_DEVICES = 2 ** 20;
 
 type Profiles = ((path: string) => DeviceProfile) | undefined;
 
@@ -43,6 +45,16 @@ function readCluster(r: Reader, data: unknown, profiles: Profiles): Cluster {
       "a cluster with several groups must say how they are connected",
       "多組的叢集須說明各組如何相連",
     );
+  }
+  const devices = groups.reduce((sum, group) => sum + group.nodes * group.devicesPerNode, 0);
+  if (devices > MOST_DEVICES) {
+    throw r.fail("CLUSTER_RANGE", {
+      path: "groups",
+      value: devices,
+      low: 1,
+      high: MOST_DEVICES,
+      unit: "devices",
+    });
   }
   const first = (top["groups"] as unknown[])[0] as Record<string, unknown>;
   const preset = typeof first["device"] === "string" ? WIRINGS[first["device"]] : undefined;
@@ -178,7 +190,7 @@ function readDevice(r: Reader, data: unknown, path: string): Device {
   const fp32 = optional("fp32Tflops", base?.peak.fp32);
   const fp8 = optional("fp8Tflops", base?.peak.fp8);
   const fp4 = optional("fp4Tflops", base?.peak.fp4);
-  return {
+  const device: Device = {
     id: r.text(given["id"] ?? base?.id ?? "custom", `${path}.id`),
     title: r.text(given["title"] ?? base?.title ?? "custom device", `${path}.title`),
     vendor: base?.vendor ?? "other",
@@ -194,6 +206,16 @@ function readDevice(r: Reader, data: unknown, path: string): Device {
     hostBandwidth: read("hostBandwidthGBs", base?.hostBandwidth ?? 16e9, 0.1, 2000, "GB/s", 1e9),
     efficiency: readEfficiency(r, given["efficiency"], `${path}.efficiency`, base),
   };
+  // Products a byte of memory traffic: some hundreds on every device there is.
+  if (device.peak.bf16 / device.memoryBandwidth > 10_000) {
+    const [gigabytes, tera] = [device.memoryBandwidth / 1e9, device.peak.bf16 / 1e12];
+    throw r.shape(
+      `${path}.memoryBandwidthGBs`,
+      `${gigabytes} GB/s cannot feed ${tera} TFLOP/s: one of them is in another unit`,
+      `${gigabytes} GB/s 無法供給 ${tera} TFLOP/s：其中之一的單位有誤`,
+    );
+  }
+  return device;
 }
 
 function readEfficiency(r: Reader, data: unknown, path: string, base: Device | undefined): Efficiency {
@@ -300,6 +322,11 @@ class Reader {
   shape(path: string, en: string, zh: string): TesseraError {
     return this.fail("CLUSTER_SHAPE", { path: path || "cluster", problem: { en, zh } });
   }
+  missing(path: string, data: unknown, en: string, zh: string): TesseraError {
+    return data === undefined
+      ? this.shape(path, `is missing; ${en}`, `缺少；${zh}`)
+      : this.shape(path, en, zh);
+  }
   empty(path: string, value: number): TesseraError {
     return this.fail("CLUSTER_EMPTY", { path, value });
   }
@@ -333,7 +360,7 @@ class Reader {
             "must be a number; the unit is part of the key, so write the number alone",
             "須為數；單位已在鍵名中，只寫數即可",
           )
-        : this.shape(path, "must be a number", "須為數");
+        : this.missing(path, data, "must be a number", "須為數");
     }
     if (!(data >= range.low && data <= range.high)) {
       throw this.fail("CLUSTER_RANGE", { path, value: data, ...range });
@@ -341,10 +368,18 @@ class Reader {
     return data;
   }
   count(data: unknown, path: string, high: number): number {
-    if (typeof data !== "number" || !Number.isInteger(data))
-      throw this.shape(path, "must be a whole number", "須為整數");
+    if (typeof data !== "number" || !Number.isInteger(data)) {
+      throw this.missing(path, data, "must be a whole number", "須為整數");
+    }
     if (data < 1) throw this.empty(path, data);
-    if (data > high) throw this.fail("CLUSTER_RANGE", { path, value: data, low: 1, high, unit: "" });
+    if (data > high)
+      throw this.fail("CLUSTER_RANGE", {
+        path,
+        value: data,
+        low: 1,
+        high,
+        unit: path.split(".").at(-1) as string,
+      });
     return data;
   }
 }

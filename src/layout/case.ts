@@ -1,5 +1,5 @@
 import { err, ok, type Result, TesseraError } from "../base/index.ts";
-import { type Cluster, clusterDevices, parseCluster, presetCluster, WIRINGS } from "../cluster/index.ts";
+import { type Cluster, clusterDevices, namedCluster, parseCluster } from "../cluster/index.ts";
 import { type ImportOptions, importModel, knownConfig, type Model } from "../model/index.ts";
 import { caseFault, checkedCase } from "./case-faults.ts";
 import { type CaseData, STACKS } from "./case-schema.ts";
@@ -59,7 +59,7 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
   const given = checkedCase(data, index);
   const name = given.name ?? `case ${index}`;
   const model = inCase(index, "model", () => readModel(given, name, options, bad));
-  const cluster = inCase(index, "cluster", () => adapt(readCluster(given.cluster, bad)));
+  const cluster = inCase(index, "cluster", () => adapt(unwrapOr(clusterOf(given.cluster))));
   const engine: Engine = given.engine === "tessera" ? "tessera" : "megatron";
   const draft = readLayout(given, cluster, bad);
   const { training, formats } = readTraining(given.training, draft, model, bad);
@@ -123,6 +123,10 @@ function readModel(given: CaseData, name: string, options: CaseOptions, bad: Bad
   const config = isObject(found.config) ? { ...found.config, ...given.override } : found.config;
   return unwrapOr(importModel(config, { ...found.source, name }));
 }
+
+/** Cases may leave a part of a node's devices out. */
+const clusterOf = (given: CaseData["cluster"]): Result<Cluster> =>
+  typeof given === "string" ? namedCluster(given, true) : parseCluster(given);
 
 const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !Array.isArray(value);
@@ -225,51 +229,6 @@ function readRecompute(given: CaseData["layout"]["recompute"]): Recompute {
 /** Shares of what waits on the host; `true` moves all of the optimizer. */
 const readOffload = (given: CaseData["layout"]["offload"]): Offload =>
   given === undefined ? SINGLE.offload : { ...given, optimizer: Number(given.optimizer) };
-
-/** `"h100:64"` (preset and devices), `"h100:32+a100:32"` on an ordinary network, or a whole cluster description. */
-function readCluster(data: CaseData["cluster"], bad: Bad): Cluster {
-  if (typeof data !== "string") return unwrapOr(parseCluster(data));
-  const groups = data.split("+").map((part) => presetPart(part, bad));
-  const [first] = groups as [Cluster, ...Cluster[]];
-  if (groups.length === 1) return first;
-  return {
-    ...first,
-    name: groups.map(({ name }) => name).join(" + "),
-    groups: groups.flatMap((cluster) => cluster.groups),
-    between: {
-      name: "RoCE",
-      span: Number.POSITIVE_INFINITY,
-      bandwidth: 12.5e9,
-      efficiency: 0.8,
-      latency: 20e-6,
-    },
-  };
-}
-
-function presetPart(part: string, bad: Bad): Cluster {
-  const [id = "", devices] = part.trim().split(":");
-  const count = Number(devices);
-  const whole = presetCluster(id, count);
-  if (whole) return whole;
-  const perNode = WIRINGS[id]?.perNode;
-  if (perNode === undefined || !Number.isInteger(count) || count < 1) {
-    const known = Object.keys(WIRINGS).join(", ");
-    throw bad(
-      "cluster",
-      `'${part}' is no preset with a device count, like h100:64; presets: ${known}`,
-      `「${part}」不是「預設:加速器數」，例如 h100:64；預設：${known}`,
-    );
-  }
-  // Not whole nodes: as many of each node as divide the count.
-  let used = perNode;
-  while (count % used !== 0) used--;
-  const base = presetCluster(id, perNode) as Cluster;
-  return {
-    ...base,
-    name: `${count} x ${base.groups[0]?.device.title}`,
-    groups: base.groups.map((group) => ({ ...group, devicesPerNode: used, nodes: count / used })),
-  };
-}
 
 /** Stages as lists of layers, or as counts of layers; a stage may be empty. */
 function readStages(

@@ -12,12 +12,12 @@ export const layoutFail = catalog({
   PLAN_NO_LAYOUT: {
     exit: EXIT.infeasible,
     message: {
-      en: "no layout is legal for {devices} devices, batch {batch} and sequence {sequence} under these constraints",
-      zh: "在這些限制下，{devices} 個加速器、批次 {batch}、序列 {sequence} 沒有合法佈局",
+      en: "no layout is legal for {devices} devices, batch {batch} and sequence {sequence} under these constraints: {why}",
+      zh: "在這些限制下，{devices} 個加速器、批次 {batch}、序列 {sequence} 沒有合法佈局：{why}",
     },
     next: {
-      en: "use a device count and a global batch with more common divisors, or relax the constraints",
-      zh: "選用公因數較多的加速器數與全局批次，或放寬限制",
+      en: "use a device count and a global batch with more common divisors (a larger batch for many devices), or relax the constraints",
+      zh: "選用公因數較多的加速器數與全局批次（加速器多時批次也要大），或放寬限制",
     },
   },
   PLAN_NO_ROOM: {

@@ -109,12 +109,12 @@ export function searchAll(request: PlanRequest): SearchResult {
   if (all.found.length > 0 || all.nearest || request.world !== undefined) return all;
   const devices = clusterDevices(request.cluster);
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
+  // One node less at a time; of a very large cluster the round counts only, which are the likelier ones.
+  const coarse = 2 ** Math.max(0, Math.ceil(Math.log2(devices / node / 1024)));
+  const step = coarse * node;
+  const first = coarse === 1 ? devices - node : Math.ceil(devices / step - 1) * step;
   let best: { world: number; seconds: number } | undefined;
-  for (
-    let world = devices - node, legal = 0;
-    world >= 0.75 * devices && world > 0 && legal < 8;
-    world -= node
-  ) {
+  for (let world = first, legal = 0; world >= 0.75 * devices && world > 0 && legal < 8; world -= step) {
     const found = runSearch({ ...request, world, simulate: 24 }).found[0];
     if (!found) continue;
     legal++;
@@ -219,6 +219,7 @@ function noPlan(request: PlanRequest, result: SearchResult) {
       devices,
       batch: training.globalBatch,
       sequence: training.sequence,
+      why: commonest(result),
     });
   }
   const { layout, microBatch, short } = result.nearest;
@@ -229,6 +230,18 @@ function noPlan(request: PlanRequest, result: SearchResult) {
   };
   if (request.advise === false) return layoutFail("PLAN_NO_ROOM", found);
   return layoutFail("PLAN_NO_ROOM_HERE", { ...found, ...whatFits(request) });
+}
+
+/** The rule that most combinations break, by its example. */
+function commonest({ illegal }: SearchResult): Text {
+  const [most] = [...illegal.values()].sort((a, b) => b.count - a.count);
+  if (!most) {
+    return {
+      en: "the degrees asked for do not divide the devices, or the model has too few layers for them",
+      zh: "所要求的並行度無法整除加速器數，或模型層數不足",
+    };
+  }
+  return { en: `for example, ${most.detail.en}`, zh: `例如 ${most.detail.zh}` };
 }
 
 /** What would make room, as far as searching found it, in both languages. */

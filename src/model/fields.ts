@@ -5,10 +5,20 @@ import { fail } from "./errors.ts";
 /** Where the text came from, so that errors can point into it. */
 export type Source = { readonly file?: string; readonly text?: string };
 
-const MAX_COUNT = 2 ** 40;
-const MAX_LAYERS = 10_000;
+/**
+ * No more than a model can have. Layers and experts become objects one by one, so an absurd count would exhaust the memory; products of
+ * the others must stay exact.
+ */
+const MOST: readonly (readonly [RegExp, number])[] = [
+  [/layers|modules|n_layer$/, 10_000],
+  [/experts|moe_k|topk/, 65_536],
+  [/vocab/, 2 ** 28],
+  [/max_|n_positions|window|chunk/, 2 ** 40],
+  [/./, 2 ** 24],
+];
+const most = (field: string): number => MOST.find(([name]) => name.test(field))?.[1] as number;
 
-function lineOf(text: string | undefined, field: string): { line?: number; column?: number } {
+export function lineOf(text: string | undefined, field: string): { line?: number; column?: number } {
   if (text === undefined) return {};
   const at = text.indexOf(`"${field}"`);
   if (at < 0) return {};
@@ -40,6 +50,11 @@ export class Fields {
     });
   }
 
+  /** Stands at the line of the type, which is what asks for the field. */
+  missing(field: string): TesseraError {
+    return this.error("MODEL_FIELD_MISSING", { field, type: this.type }, "model_type");
+  }
+
   invalid(field: string, en: string, zh: string): TesseraError {
     const value = JSON.stringify(this.record[field]) ?? "undefined";
     return this.error(
@@ -66,36 +81,33 @@ export class Fields {
     return names.find((name) => this.has(name));
   }
 
-  /** No more than a model can have: every layer becomes an object, so an absurd count would exhaust the memory. */
-  #bounded(field: string, value: number): number {
-    if (/layers|modules/.test(field) && value > MAX_LAYERS) {
-      throw this.invalid(field, `at most ${MAX_LAYERS}`, `不大於 ${MAX_LAYERS} 的數`);
+  /** The value if it is a whole number from `low`, and no more than a model can have. */
+  #whole(field: string, low: 0 | 1): number {
+    const value = this.record[field];
+    if (!Number.isInteger(value) || (value as number) < low) {
+      throw low === 1
+        ? this.invalid(field, "a positive integer", "正整數")
+        : this.invalid(field, "an integer that is not negative", "非負整數");
     }
-    return value;
+    const high = most(field);
+    if ((value as number) > high) throw this.invalid(field, `at most ${high}`, `不大於 ${high} 的數`);
+    return value as number;
   }
 
   /** Positive integer under the first of `names` that is present. */
   count(...names: readonly string[]): number {
     const field = this.pick(...names);
     if (field === undefined) {
-      throw this.error("MODEL_FIELD_MISSING", { field: names[0] as string, type: this.type });
+      throw this.missing(names[0] as string);
     }
-    const value = this.record[field];
-    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > MAX_COUNT) {
-      throw this.invalid(field, "a positive integer", "正整數");
-    }
-    return this.#bounded(field, value as number);
+    return this.#whole(field, 1);
   }
 
   /** Like `count`, or `otherwise` when none of the names is present; 0 is allowed. */
   countOr(otherwise: number, ...names: readonly string[]): number {
     const field = this.pick(...names);
     if (field === undefined) return otherwise;
-    const value = this.record[field];
-    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > MAX_COUNT) {
-      throw this.invalid(field, "an integer that is not negative", "非負整數");
-    }
-    return this.#bounded(field, value as number);
+    return this.#whole(field, 0);
   }
 
   flag(otherwise: boolean, ...names: readonly string[]): boolean {

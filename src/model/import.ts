@@ -3,7 +3,7 @@ import { err, ok, type Result, TesseraError, type Text } from "../base/index.ts"
 import { nearest } from "../base/nearest.ts";
 import { fail } from "./errors.ts";
 import { ARCHITECTURES, FAMILIES } from "./families/index.ts";
-import { Fields, isRecord, type Source } from "./fields.ts";
+import { Fields, isRecord, lineOf, type Source } from "./fields.ts";
 import type { Model, StorageFormat } from "./types.ts";
 
 export type ImportOptions = Source & { readonly name?: string };
@@ -22,13 +22,27 @@ export function parseModel(text: string, options: ImportOptions = {}): Result<Mo
 
 /** The data of a config.json: JSON, or MODEL_NOT_JSON. */
 export function parseConfig(text: string, { file }: Pick<ImportOptions, "file"> = {}): Result<unknown> {
+  // Python writes Infinity and NaN, which JSON does not know; they only stand in fields that are not read.
+  const plain = text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null");
   try {
-    // Python writes Infinity and NaN, which JSON does not know; they only stand in fields that are not read.
-    return ok(JSON.parse(text.replaceAll(/([:[,]\s*)-?(?:Infinity|NaN)\b/g, "$1null")));
+    return ok(JSON.parse(plain));
   } catch (cause) {
-    const place = file === undefined ? {} : { file };
-    return err(fail("MODEL_NOT_JSON", { detail: (cause as Error).message }, place, cause));
+    const { message } = cause as Error;
+    return err(
+      fail(
+        "MODEL_NOT_JSON",
+        { detail: message },
+        file === undefined ? {} : { file, ...faultLine(message, text) },
+        cause,
+      ),
+    );
   }
+}
+
+/** Where JSON broke off: as the message says, or at the end of the text where it says that there is no more. */
+function faultLine(message: string, text: string): { line: number; column?: number } {
+  const at = /line (\d+) column (\d+)/.exec(message);
+  return at ? { line: Number(at[1]), column: Number(at[2]) } : { line: text.trimEnd().split("\n").length };
 }
 
 /** Reads a config.json that is parsed already; multimodal models give their text part. */
@@ -120,7 +134,7 @@ function knownType(
   throw fail(
     "MODEL_TYPE_UNKNOWN",
     { type: name, hint: closest(name), known: Object.keys(FAMILIES).join(", ") },
-    place,
+    options.file === undefined ? {} : { file: options.file, ...lineOf(options.text, "model_type") },
   );
 }
 
@@ -140,15 +154,14 @@ function quantization(
   config: Record<string, unknown>,
   text: Record<string, unknown>,
 ): Record<string, unknown> {
-  const found = text["quantization_config"] ?? config["quantization_config"];
-  return { quantization: isRecord(found) ? found : {} };
+  const found = text["quantization_config"] ?? config["quantization_config"] ?? {};
+  return { quantization_config: found };
 }
 
 function storageOf(c: Fields): Model["storage"] {
   const dtype = c.text("torch_dtype") ?? c.text("dtype") ?? "bfloat16";
   const base: StorageFormat = dtype === "float32" ? "float32" : dtype === "float16" ? "float16" : "bfloat16";
-  const q = c.record["quantization"] as Record<string, unknown>;
-  const text = JSON.stringify(q).toLowerCase();
+  const text = JSON.stringify(c.sub("quantization_config")?.record ?? {}).toLowerCase();
   if (/mxfp4|nvfp4|"num_bits":4/.test(text)) {
     const isInteger = text.includes("int4") || (text.includes('"type":"int"') && !/mxfp4|nvfp4/.test(text));
     return { dense: base, experts: isInteger ? "int4" : "fp4" };

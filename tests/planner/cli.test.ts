@@ -213,7 +213,7 @@ test("bad input says what, where and what next", () => {
     /CLUSTER_RANGE[\s\S]*bits\.yaml:5/,
   );
   expect(tessera(["plan", "--model", "none.json", "--cluster", "h100:8"]).err).toContain("PLAN_NO_FILE");
-  expect(tessera(["plan", "--model", "config.json", "--cluster", "h100:9"]).err).toContain("PLAN_CLUSTER");
+  expect(tessera(["plan", "--model", "config.json", "--cluster", "h100:9"]).err).toContain("CLUSTER_DEVICES");
   const full = tessera([
     "plan",
     "--model",

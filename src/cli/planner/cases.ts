@@ -61,17 +61,11 @@ function parseCases(from: CaseText): Cases {
     // JSON first: it is many times faster than YAML, and long lists are JSON.
     data = JSON.parse(from.text);
   } catch (cause) {
-    const { document, lines } = parsed();
-    const wrong = document.errors[0];
-    data = wrong ? undefined : document.toJS();
+    const { wrong, data: plain } = parsed();
+    data = plain;
     if (wrong || data === null || typeof data !== "object") {
-      const at = wrong ? lines.linePos(wrong.pos[0]) : undefined;
-      throw fail(
-        "ESTIMATE_JSON",
-        { detail: (cause as Error).message },
-        { ...placeOf(from), ...(at ? { line: at.line, column: at.col } : {}) },
-        cause,
-      );
+      const { detail = (cause as Error).message, ...at } = wrong ?? {};
+      throw fail("ESTIMATE_JSON", { detail }, { ...placeOf(from), ...at }, cause);
     }
   }
   const wrapped = (data as { cases?: unknown } | null)?.cases;

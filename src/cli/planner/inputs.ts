@@ -7,7 +7,7 @@ import {
   DEVICES,
   parseCluster,
   parseProfile,
-  presetCluster,
+  namedCluster,
   profileMachine,
   withProfile,
 } from "../../cluster/index.ts";
@@ -25,8 +25,8 @@ const fail = catalog({
   PLAN_CLUSTER: {
     exit: EXIT.usage,
     message: {
-      en: "'{text}' is neither a cluster file nor PRESET:DEVICES with whole nodes",
-      zh: "「{text}」既不是叢集檔案，也不是「預設:加速器數」（須為整節點）",
+      en: "'{text}' is neither a cluster file nor PRESET:DEVICES",
+      zh: "「{text}」既不是叢集檔案，也不是「預設:加速器數」",
     },
     next: {
       en: "for example --cluster h100:64; presets: {known}",
@@ -126,17 +126,15 @@ export function readRouting(cwd: string, given: string, model: Model): RoutingLo
 /** A YAML or JSON document; a syntax error names its line. */
 function readYaml(file: string): Located {
   const source = parseLocated(readText(file));
-  const wrong = source.document.errors[0];
-  if (!wrong) return source;
-  const at = source.lines.linePos(wrong.pos[0]);
-  const detail = wrong.message.split("\n")[0] as string;
-  throw fail("PLAN_YAML", { detail }, { file, line: at.line, column: at.col });
+  if (!source.wrong) return source;
+  const { detail, line, column } = source.wrong;
+  throw fail("PLAN_YAML", { detail }, { file, line, column });
 }
 
 /** What `tessera calibrate` wrote. */
 export function readProfile(cwd: string, given: string): DeviceProfile {
   const file = resolve(cwd, given);
-  return unwrap(parseProfile(readYaml(file).document.toJS(), file));
+  return unwrap(parseProfile(readYaml(file).data, file));
 }
 
 /** The named cluster as the profile measured its devices, or the machine that was measured where none is named. */
@@ -148,19 +146,16 @@ export function profiledCluster(cwd: string, named: string | undefined, given: s
   );
 }
 
-/** Cluster from `preset:devices` or a YAML file; errors of a file name its line. */
+/** Cluster from a YAML file, or `preset:devices` of whole nodes, several joined by `+`; errors of a file name its line. */
 export function readCluster(cwd: string, given: string): Cluster {
-  const known = DEVICES.map((device) => device.id).join(", ");
-  const preset = /^([\w-]+):(\d+)$/.exec(given);
-  if (preset) {
-    const cluster = presetCluster(preset[1] as string, Number(preset[2]));
-    if (!cluster) throw fail("PLAN_CLUSTER", { text: given, known });
-    return cluster;
-  }
   const file = resolve(cwd, given);
-  if (!existsSync(file)) throw fail("PLAN_CLUSTER", { text: given, known });
+  if (!existsSync(file)) {
+    if (given.includes(":")) return unwrap(namedCluster(given));
+    const known = DEVICES.map((device) => device.id).join(", ");
+    throw fail("PLAN_CLUSTER", { text: given, known });
+  }
   const source = readYaml(file);
-  const result = parseCluster(source.document.toJS(), file, (path) => readProfile(dirname(file), path));
+  const result = parseCluster(source.data, file, (path) => readProfile(dirname(file), path));
   if (result.ok) return result.value;
   throw located(result.error, source, file);
 }

@@ -48,8 +48,12 @@ const partial = (stage: number): Recompute[] => {
   return counts.filter((layers) => layers < stage).map((layers) => ({ kind: "full", layers }));
 };
 
-const divisors = (n: number): number[] =>
-  Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+function divisors(n: number): number[] {
+  const low: number[] = [];
+  for (let d = 1; d * d <= n; d++) if (n % d === 0) low.push(d);
+  const high = low.map((d) => n / d).reverse();
+  return high[0] === low.at(-1) ? [...low, ...high.slice(1)] : [...low, ...high];
+}
 const powers = (most: number): number[] => {
   const out: number[] = [];
   for (let x = 1; x <= most; x *= 2) out.push(x);

@@ -40,6 +40,9 @@ export function indexerOf(c: Fields, ratio: number, owned: boolean): Indexer {
 /** Which layers are mixtures: a list of types or flags, or every `moe_layer_freq`-th after the dense ones. */
 export function moeLayers(c: Fields, layers: number): (index: number) => boolean {
   const types = c.strings("mlp_layer_types", layers);
+  if (types?.some((type) => !/dense|sparse|moe/.test(type))) {
+    throw c.invalid("mlp_layer_types", "dense or sparse", "dense 或 sparse");
+  }
   if (types) return (index) => types[index] !== "dense";
   const only = new Set(c.counts("mlp_only_layers") ?? []);
   const flags = Array.isArray(c.record["moe_layer_freq"]) ? c.counts("moe_layer_freq", layers) : undefined;

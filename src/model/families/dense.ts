@@ -22,6 +22,14 @@ const slidingWindow = (c: Fields): number | null =>
 export function windowOf(c: Fields, layers: number): (index: number) => number | null {
   const types = c.strings("layer_types", layers);
   const window = slidingWindow(c);
+  const odd = types?.find((type) => !/attention/.test(type));
+  if (odd !== undefined) {
+    throw c.invalid(
+      "layer_types",
+      "full_attention or sliding_attention",
+      "full_attention 或 sliding_attention",
+    );
+  }
   if (types) {
     return (index) => (types[index] === "sliding_attention" ? window : null);
   }
@@ -69,7 +77,7 @@ export const prunedLlama: Family = (c) => {
   const query = c.count("num_attention_heads");
   const dim = c.has("head_dim") ? c.count("head_dim") : hidden / query;
   const blocks = c.objects("block_configs", layers);
-  if (!blocks) throw c.error("MODEL_FIELD_MISSING", { field: "block_configs", type: c.type });
+  if (!blocks) throw c.missing("block_configs");
   const layer = (index: number) => {
     const attention = isOn(blocks[index]?.["attention"]);
     const ffn = isOn(blocks[index]?.["ffn"]);

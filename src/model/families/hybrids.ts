@@ -77,7 +77,7 @@ function pattern(c: Fields, listed: string, letters: string): readonly string[] 
 export const nemotronH: Family = (c) => {
   const hidden = c.count("hidden_size");
   const kinds = pattern(c, "layers_block_type", "hybrid_override_pattern");
-  if (!kinds) throw c.error("MODEL_FIELD_MISSING", { field: "hybrid_override_pattern", type: c.type });
+  if (!kinds) throw c.missing("hybrid_override_pattern");
   if (c.has("num_hidden_layers") && c.count("num_hidden_layers") !== kinds.length) {
     throw c.contradiction(
       `num_hidden_layers ${c.count("num_hidden_layers")}, but the pattern has ${kinds.length} layers`,

@@ -110,10 +110,25 @@ export function expertCounts(c: Fields, ...names: string[]) {
 }
 
 /** Group-limited choice of experts, as the V3 class always does it. */
-export const routerGroups = (c: Fields) => ({
-  count: c.countOr(1, "n_group"),
-  chosen: c.countOr(1, "topk_group"),
-});
+export function routerGroups(c: Fields) {
+  const [count, chosen] = [c.countOr(1, "n_group"), c.countOr(1, "topk_group")];
+  const experts = c.countOr(0, ...EXPERT_COUNTS);
+  if (count > 1 && experts % count !== 0) {
+    throw c.contradiction(
+      `${experts} experts do not divide into ${count} groups`,
+      `${experts} 個專家無法分成 ${count} 組`,
+      "n_group",
+    );
+  }
+  if (count > 1 && chosen > count) {
+    throw c.contradiction(
+      `topk_group ${chosen} of only ${count} groups`,
+      `只有 ${count} 組卻選 topk_group ${chosen} 組`,
+      "topk_group",
+    );
+  }
+  return { count, chosen };
+}
 
 /** Number of multi-token-prediction modules. */
 export const mtpCount = (c: Fields): number =>

@@ -1,5 +1,5 @@
-import { err, formatBytes, ok, type Result, type Text } from "../base/index.ts";
-import { type Cluster, clusterDevices } from "../cluster/index.ts";
+import { err, formatBytes, formatSeconds, ok, type Result, type Text } from "../base/index.ts";
+import { type Cluster, clusterDevices, groupDevices } from "../cluster/index.ts";
 import { countParameters, type Model } from "../model/index.ts";
 import { layoutFail } from "./errors.ts";
 import { type Layout, type Training, worldOf } from "./layout.ts";
@@ -101,12 +101,16 @@ export function plan(request: PlanRequest): Result<Plan> {
 }
 
 /**
- * The search over all devices; where their count allows no layout (one node less than a round number, say), over fewer, so that the
+ * The search over all devices, and in a mixed cluster over its leading groups alone, for the case that a slow link or device costs
+ * more than it brings; where the count of devices allows no layout (one node less than a round number, say), over fewer, so that the
  * rest waits as spares. Looks at most a quarter down and keeps the fastest of a few counts.
  */
 export function searchAll(request: PlanRequest): SearchResult {
   const all = runSearch(request);
-  if (all.found.length > 0 || all.nearest || request.world !== undefined) return all;
+  if (request.world !== undefined) return all;
+  const leading = bestLeading(request, all.found[0]?.time.seconds);
+  if (leading) return leading;
+  if (all.found.length > 0 || all.nearest) return all;
   const devices = clusterDevices(request.cluster);
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
   // One node less at a time; of a very large cluster the round counts only, which are the likelier ones.
@@ -123,6 +127,19 @@ export function searchAll(request: PlanRequest): SearchResult {
   return best ? runSearch({ ...request, world: best.world }) : all;
 }
 
+/** The search over the leading groups that are faster than all (`whole` seconds) and than any other number of them. */
+function bestLeading(request: PlanRequest, whole?: number): SearchResult | undefined {
+  let best: { result: SearchResult; seconds: number } | undefined;
+  let world = 0;
+  for (const group of request.cluster.groups.slice(0, -1)) {
+    world += groupDevices(group);
+    const result = runSearch({ ...request, world });
+    const seconds = result.found[0]?.time.seconds ?? Number.POSITIVE_INFINITY;
+    if (seconds < (best?.seconds ?? whole ?? Number.POSITIVE_INFINITY)) best = { result, seconds };
+  }
+  return best && (whole === undefined ? best.result : { ...best.result, whole });
+}
+
 /** The plan that a finished search holds; `plan` when the rejected layouts are wanted too. */
 export function planFrom(request: PlanRequest, result: SearchResult): Result<Plan> {
   const best = result.found[0];
@@ -131,18 +148,32 @@ export function planFrom(request: PlanRequest, result: SearchResult): Result<Pla
 }
 
 export function runSearch(request: PlanRequest, prune = true): SearchResult {
+  const world = request.world ?? clusterDevices(request.cluster);
   return search({
     model: request.model,
-    cluster: request.cluster,
+    cluster: leadingNodes(request.cluster, world),
     training: request.training,
     traits: engineTraits(request.constraints.engine, request.training, request.traits),
     constraints: request.constraints,
-    world: request.world ?? clusterDevices(request.cluster),
+    world,
     memory: request.memory ?? predictMemory,
     margin: request.margin ?? MARGIN,
     simulate: request.simulate ?? 200,
     prune,
   });
+}
+
+/** The nodes on which the first `world` ranks lie: bounds must not count the pace of devices that take no part. */
+function leadingNodes(cluster: Cluster, world: number): Cluster {
+  let left = world;
+  const groups = cluster.groups.flatMap((group) => {
+    const nodes = Math.min(group.nodes, Math.ceil(left / group.devicesPerNode));
+    left -= groupDevices(group);
+    return nodes > 0 ? [nodes === group.nodes ? group : { ...group, nodes }] : [];
+  });
+  return groups.length === cluster.groups.length && groups.every((group, i) => group === cluster.groups[i])
+    ? cluster
+    : { ...cluster, groups };
 }
 
 function describe(request: PlanRequest, result: SearchResult, best: Found): Plan {
@@ -167,7 +198,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     memory: best.memory,
     free: best.free,
     ...routedMemory(request, best, traits),
-    why: [...whyBest(best, result), ...spares(request, best.layout)],
+    why: [...whyBest(best, result), ...spares(request, best.layout, result.whole)],
     alternatives: result.found.slice(1, 1 + (request.alternatives ?? 10)).map((found) => ({
       name: layoutName(found.layout, found.training.microBatch),
       layout: found.layout,
@@ -200,9 +231,17 @@ function routedMemory(request: PlanRequest, best: Found, traits: Traits): Pick<P
 }
 
 /** What to say when some devices of the cluster take no part. */
-function spares({ cluster, world }: PlanRequest, layout: Layout): Text[] {
+function spares({ cluster, world }: PlanRequest, layout: Layout, whole?: number): Text[] {
   const [all, used] = [clusterDevices(cluster), worldOf(layout)];
   if (world !== undefined || used === all) return [];
+  if (whole !== undefined) {
+    return [
+      {
+        en: `All ${all} devices together would take ${formatSeconds(whole)} a step; the last ${all - used} wait as spares.`,
+        zh: `${all} 個加速器全用時每步需 ${formatSeconds(whole)}；最後 ${all - used} 個留作備用。`,
+      },
+    ];
+  }
   return [
     {
       en: `No layout is legal on all ${all} devices; ${all - used} wait as spares.`,

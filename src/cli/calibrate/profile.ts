@@ -32,6 +32,26 @@ const attentionFlops = (p: Fields): number =>
 
 /** Whole steps from which three terms can be fitted with one to spare. */
 const LEAST_PASSES = 4;
+/** How far the engine's attention may lie from its kernel's: shorter steps than it dominates cannot tell it from element-wise code. */
+const PACE = { least: 0.25, most: 4 } as const;
+
+/** What whole steps say of the code between products, and of the pace of attention; undefined when there are too few of them. */
+function fitBetween(
+  passes: readonly { readonly one: EnginePoint; readonly seconds: number }[],
+  kernels: KernelCurves,
+): { readonly stream: Curve; readonly pace: number } | undefined {
+  if (passes.length < LEAST_PASSES) return undefined;
+  const all = passes.map(({ one, seconds }) => engineSample(one, seconds, kernels));
+  const pace = Math.min(PACE.most, Math.max(PACE.least, fitCurve(all)?.terms[2] ?? 1));
+  const stream = fitCurve(
+    all.map(({ features: [starts, bytes, attention], known = 0, seconds }) => ({
+      features: [starts as number, bytes as number],
+      known: known + pace * (attention as number),
+      seconds,
+    })),
+  );
+  return stream && { stream, pace };
+}
 
 /** Fits every curve on the points that were measured. */
 export function makeProfile(ask: {
@@ -101,14 +121,9 @@ export function makeProfile(ask: {
   const whole = done(ask.engine);
   const passes = whole.filter(({ one }) => one.part === "passes");
   // Whole steps say what the code between products costs in the engine; without them single kernels must do.
-  const fitted =
-    passes.length >= LEAST_PASSES
-      ? fitCurve(passes.map(({ one, seconds }) => engineSample(one, seconds, single)))
-      : undefined;
-  const stream = fitted
-    ? { ...fitted, terms: fitted.terms.slice(0, 2) }
-    : fitCurve(samples(streams, (p, point) => [1, moved(p, point)]));
-  const pace = fitted?.terms[2] ?? 1;
+  const between = fitBetween(passes, single);
+  const stream = between?.stream ?? fitCurve(samples(streams, (p, point) => [1, moved(p, point)]));
+  const pace = between?.pace ?? 1;
   const optimizer = fitCurve(
     whole
       .filter(({ one }) => one.part === "update")

@@ -64,6 +64,8 @@ export type SearchResult = {
   readonly simulated: number;
   /** Least seconds any layout left out could take; the winner is optimal when its own are not above. */
   readonly leftBound: number;
+  /** Seconds of the best layout on every device, where the ones found leave some out because that is faster. */
+  readonly whole?: number;
   /** Fewest bytes that any layout needs on its fullest device, for the case that none fits. */
   readonly nearest?: { readonly layout: Layout; readonly microBatch: number; readonly short: number };
 };

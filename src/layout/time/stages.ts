@@ -191,7 +191,12 @@ export class StageModel {
     const tokens = (training.microBatch * training.sequence) / layout.cp / cut;
     const bytes = tokens * model.hidden * model.streams * BYTES[training.precision.activations];
     const wires = hopWires(this.cluster, homes[a] as StageHome, homes[b] as StageHome);
-    return messageSeconds(wires, bytes, Math.abs(a - b) * stageRanks(layout));
+    // Some pair of the two stages straddles every border of a block that lies among their ranks, and the slowest pair counts.
+    const ranks = stageRanks(layout);
+    const first = Math.min(a, b) * ranks;
+    const last = (Math.max(a, b) + 1) * ranks - 1;
+    const links = wires.links.filter(({ span }) => Math.floor(first / span) === Math.floor(last / span));
+    return messageSeconds({ ...wires, links }, bytes, Math.abs(a - b) * ranks);
   }
 }
 

@@ -36,7 +36,7 @@ const commands = (page: string): { words: string[]; launcher: boolean }[] =>
 /** Takes minutes, stays until it is ended, or needs what such a command wrote: only parsed here; the tests of the verb run it. */
 const LONG = new Set(["run", "resume", "calibrate", "setup", "doctor"]);
 const long = (words: readonly string[]) =>
-  LONG.has(words[0] as string) || words.some((word) => word === "--open" || word === "--profile");
+  LONG.has(words[0] as string) || words.some((word) => ["--open", "--profile", "--scan"].includes(word));
 
 /** A mixture large enough for the clusters of the pages. */
 const MIXTURE = {

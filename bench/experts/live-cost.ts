@@ -52,6 +52,7 @@ const balancing = new Balancing({
     window: 32,
     safety: 2,
     foresight: false,
+    scanRows: 0,
     memoryBytes: 64e9,
     memoryQuantile: 0.999,
   },

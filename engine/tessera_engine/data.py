@@ -1,7 +1,8 @@
 """Packed training rows in a fixed order that a cursor can name.
 
 A file holds `input_ids` and `labels`, int32 [rows, length]. Rows are read through mmap, so a rank touches only its own.
-The order is a pure function of (seed, epoch): epoch 0 keeps the file's order, later epochs are seeded permutations.
+The order is a pure function of (seed, epoch): epoch 0 keeps the file's order or takes the one the spec names, later
+epochs are seeded permutations.
 Batch `b` is positions [b*g, (b+1)*g) of the endless concatenation of epochs, so the cursor is one number, the next
 batch; a resumed or re-laid-out run reads exactly the rows that were not trained, whatever its number of data ranks.
 """
@@ -28,14 +29,14 @@ def order_of(epoch: int, rows: int, seed: int) -> torch.Tensor:
     return torch.randperm(rows, generator=generator)
 
 
-def rows_of_batch(batch: int, size: int, rows: int, seed: int) -> list[int]:
-    """Row numbers of global batch `batch`, in order.
+def rows_of_batch(batch: int, size: int, rows: int, seed: int, first: Sequence[int] = ()) -> list[int]:
+    """Row numbers of global batch `batch`, in order; `first`: those of epoch 0, where it is not the file's order.
 
     >>> rows_of_batch(1, 4, 10, seed=0)
     [4, 5, 6, 7]
     """
     positions = range(batch * size, (batch + 1) * size)
-    return [int(order_of(p // rows, rows, seed)[p % rows]) for p in positions]
+    return [first[p] if p < len(first) else int(order_of(p // rows, rows, seed)[p % rows]) for p in positions]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Rows:
 class PackedData:
     """Reader of one packed file for one run (`seed`, `global_batch` in rows, `sequence_length` None: as it comes)."""
 
-    def __init__(self, path: str | Path, sequence_length: int | None, global_batch: int, seed: int) -> None:
-        self.path, self.global_batch, self.seed = Path(path), global_batch, seed
+    def __init__(
+        self, path: str | Path, sequence_length: int | None, global_batch: int, seed: int, order: Sequence[int] = ()
+    ) -> None:
+        self.path, self.global_batch, self.seed, self.order = Path(path), global_batch, seed, order
         try:
             with safe_open(str(path), framework="pt") as file:
                 self._ids, self._labels = file.get_tensor("input_ids"), file.get_tensor("labels")
@@ -67,7 +70,10 @@ class PackedData:
                 raise EngineError(
                     "ENGINE_DATA_SHAPE", f"{name} is {found}, not {wanted}", file=str(path), tensor=name, found=found
                 )
-        self.rows = shape[0]
+        self.rows, self.length = shape[0], length
+        if order and sorted(order) != list(range(self.rows)):
+            message = f"an order of {len(order)} rows that is none of the {self.rows} rows of {path}"
+            raise EngineError("ENGINE_DATA_ORDER", message, file=str(path))
 
     def check_vocabulary(self, size: int) -> None:
         """Refuses rows whose token ids the model has no embedding for (a file of another tokenizer)."""
@@ -84,7 +90,7 @@ class PackedData:
 
     def batch(self, cursor: int, part: int = 0, parts: int = 1) -> Rows:
         """Slice `part` of `parts` equal slices of global batch `cursor`."""
-        rows = rows_of_batch(cursor, self.global_batch, self.rows, self.seed)
+        rows = rows_of_batch(cursor, self.global_batch, self.rows, self.seed, self.order)
         each = len(rows) // parts
         return self.take(rows[part * each : (part + 1) * each])
 

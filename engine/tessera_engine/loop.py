@@ -38,7 +38,8 @@ class Loop:
         self.talks = bool(spec.telemetry.get("enabled", True))
         self.config = config = read_config(spec.model.config)
         batch = spec.batch
-        self.data = PackedData(spec.data.get("path", ""), batch.sequence_length, batch.global_batch, spec.seed)
+        path, order = spec.data.get("path", ""), spec.data.get("order", ())
+        self.data = PackedData(path, batch.sequence_length, batch.global_batch, spec.seed, order)
         self.data.check_vocabulary(config.vocab_size)
         device, needed = device_here(), spec.memory.get("needed")
         if needed:

@@ -32,6 +32,18 @@ def test_order_depends_on_the_seed_and_on_nothing_else() -> None:
     assert any(rows_of_batch(b, 4, 10, seed=3) != rows_of_batch(b, 4, 10, seed=4) for b in range(3, 8))
 
 
+def test_a_given_order_is_of_the_first_epoch_alone(tmp_path: Path) -> None:
+    order = [3, 1, 0, 2, 9, 8, 7, 6, 5, 4]
+    file = packed(tmp_path / "d.safetensors")
+    plain, data = (PackedData(file, 4, global_batch=4, seed=3, order=given) for given in ([], order))
+    first = [int(row[0]) // 4 for b in range(3) for row in data.batch(b).input_ids]
+    assert first[:10] == order and first[10:] == [int(row[0]) // 4 for row in plain.batch(2).input_ids][2:]
+    assert torch.equal(data.batch(4).input_ids, plain.batch(4).input_ids)
+    for wrong in (order[:-1], [*order[:-1], 3]):
+        with pytest.raises(EngineError, match="order of"):
+            PackedData(file, 4, global_batch=4, seed=3, order=wrong)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_slices_of_a_batch_join_to_the_batch(tmp_path: Path, parts: int) -> None:
     data = PackedData(packed(tmp_path / "d.safetensors"), 4, global_batch=4, seed=0)

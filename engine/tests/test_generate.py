@@ -113,3 +113,29 @@ def test_perplexity_of_rows_matches_the_class_loss(folder: Path, tmp_path: Path)
     written = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert code == 0 and [w["tokens"] for w in written] == tokens.tolist()
     assert lines[-1]["tokens"] == int(tokens.sum()) and abs(lines[-1]["nll"] - sums.sum().item()) < 1e-3
+
+
+def test_a_scan_writes_what_the_routers_choose(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    ids = torch.randint(0, 95, (5, 32))
+    save_file({"input_ids": ids.int(), "labels": ids.int()}, str(tmp_path / "rows.safetensors"))
+    spec = {"model": str(folder), "data": str(tmp_path / "rows.safetensors"), "out": str(tmp_path / "out"), "batch": 2}
+
+    def scan(rows: list[int]) -> tuple[dict[str, Any], dict[int, torch.Tensor]]:
+        code, lines = run_tool("perplexity", tmp_path, {**spec, "rows": rows, "trace": str(tmp_path / "trace")})
+        found = [json.loads(line) for line in (tmp_path / "trace").read_text().splitlines()]
+        assert code == 0 and all((one["experts"], one["k"], one["length"]) == (8, 2, 32) for one in found)
+        return lines[-1], {one["layer"]: torch.tensor(one["chosen"]).view(len(rows), 32, 2) for one in found}
+
+    result, three = scan([4, 1, 3])
+    assert (result["rows"], sorted([*three, *result["left"]])) == (3, [0, 1, 2, 3])
+    model = load_model(str(folder))
+    if 0 in three:
+        assert torch.equal(three[0], model.model.layers[0].mlp.gate.tid2eid[ids[[4, 1, 3]]])
+    # A gate gives (logits, weights, indices): a learned layer chose what its own gate says.
+    seen: list[torch.Tensor] = []
+    model.model.layers[2].mlp.gate.register_forward_hook(lambda _, given, out: seen.append(out[2]))
+    with torch.inference_mode():
+        model(input_ids=ids[[4]], use_cache=False)
+    assert torch.equal(three[2][0], seen[0].view(32, 2))
+    assert torch.equal(scan([1])[1][3][0], three[3][1])

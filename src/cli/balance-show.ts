@@ -21,6 +21,8 @@ export type Row = {
   readonly after: number;
   readonly bound: number;
   readonly toBound: number;
+  /** Least max/mean with every node's experts where they are; only where nodes are more than a place. */
+  readonly inNodes: number | undefined;
   readonly transfers: number | undefined;
   readonly why: { readonly en: string; readonly zh: string } | undefined;
 };
@@ -58,25 +60,32 @@ export function show(
     }),
   );
   const shown = [...rows].sort((a, b) => b.before - a.before).slice(0, 12);
-  const columns = (
-    zh ? ["層", "之前", "之後", "下界", "下界比"] : ["layer", "before", "after", "bound", "to bound"]
-  ).map((title) => ({ title, align: "right" as const }));
-  const withMoves = options.previous
-    ? [...columns, { title: zh ? "搬動" : "moved", align: "right" as const }, { title: zh ? "原因" : "why" }]
-    : columns;
+  const number = (en: string, chinese: string, cell: (row: Row) => string) => ({
+    title: zh ? chinese : en,
+    align: "right" as const,
+    cell,
+  });
+  const columns = [
+    number("layer", "層", (row) => String(row.layer)),
+    number("before", "之前", (row) => row.before.toFixed(3)),
+    number("after", "之後", (row) => row.after.toFixed(3)),
+    number("bound", "下界", (row) => row.bound.toFixed(3)),
+    number("to bound", "下界比", (row) => row.toBound.toFixed(4)),
+    ...(rows.some((row) => row.inNodes !== undefined)
+      ? [number("in nodes", "節點內下界", (row) => row.inNodes?.toFixed(3) ?? "")]
+      : []),
+    ...(options.previous
+      ? [
+          number("moved", "搬動", (row) => String(row.transfers ?? "")),
+          { title: zh ? "原因" : "why", cell: (row: Row) => (row.why ? context.say(row.why) : "") },
+        ]
+      : []),
+  ];
   context.out("");
   context.out(
     table(
-      withMoves,
-      shown.map((row) => [
-        String(row.layer),
-        row.before.toFixed(3),
-        row.after.toFixed(3),
-        row.bound.toFixed(3),
-        row.toBound.toFixed(4),
-        String(row.transfers ?? ""),
-        row.why ? context.say(row.why) : "",
-      ]),
+      columns.map(({ cell: _, ...column }) => column),
+      shown.map((row) => columns.map(({ cell }) => cell(row))),
     ),
   );
   if (rows.length > shown.length)

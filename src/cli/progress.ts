@@ -136,11 +136,13 @@ const NOTES: Readonly<Record<string, Text>> = {
   solving: { en: "solving", zh: "求解" },
   retention: { en: "general text", zh: "通用文本" },
   tokenizer: { en: "tokenizer", zh: "分詞器" },
+  scan: { en: "scan of the routing", zh: "預掃路由" },
 };
 
 const UNITS: Readonly<Record<string, Text>> = {
   step: { en: "step", zh: "步" },
   tokens: { en: "tokens", zh: "詞元" },
+  row: { en: "row", zh: "列" },
   problems: { en: "problems", zh: "題" },
   item: { en: "item", zh: "題" },
 };

@@ -10,6 +10,7 @@ export { sampleRankLoads, type Scan, scanOf, windowLoads } from "./foresight.ts"
 export { placeOnNodes } from "./grouped.ts";
 export { guardMemory, type GuardRequest, type GuardVerdict, type Remedy } from "./guard.ts";
 export { layerBound } from "./layer-bound.ts";
+export { inNodeBound } from "./node-bound.ts";
 export { layerLoads, type Loads, makeLoads } from "./loads.ts";
 export { fitMoveCost, type MoveCost, type MoveSample, secondsOfMove } from "./move-cost.ts";
 export { type CurvePoint, type LayerMigration, migrateLayer } from "./migrate.ts";

@@ -120,6 +120,17 @@ const entries = {
       zh: "還原該檔案，或為此配方另開任務：tessera run recipe.yaml --label changed",
     },
   },
+  RUN_ORDER: {
+    exit: EXIT.usage,
+    message: {
+      en: "cannot train in the order of {file}: {why}",
+      zh: "無法依 {file} 的順序訓練：{whyZh}",
+    },
+    next: {
+      en: "write it for this data and layout: tessera balance --trace scan.ndjson --window 0:<multiple of {globalBatch}> --micro-batches <samples / {size}> --order {file}",
+      zh: "請為此資料與佈局重寫：tessera balance --trace scan.ndjson --window 0:<{globalBatch} 的倍數> --micro-batches <樣本數 / {size}> --order {file}",
+    },
+  },
   RUN_STOPPED: {
     exit: EXIT.interrupted,
     message: {

@@ -11,6 +11,8 @@ export const paths = (folder: string) => ({
   lock: join(folder, ".controller.lock"),
   controller: join(folder, "controller.json"),
   checkpoints: join(folder, "checkpoints"),
+  scan: join(folder, "scan.json"),
+  order: join(folder, "order.json"),
   series: join(folder, "series"),
   logs: join(folder, "logs"),
   report: join(folder, "report.html"),

@@ -109,6 +109,10 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "seconds of one routed token in one layer": "一層中一個路由詞元所需秒數",
   "bandwidth of a rank inside its node": "進程在節點內的頻寬",
   "bandwidth of a rank over the network": "進程在網路上的頻寬",
+  "make that pre-scan first: a Hugging Face folder, run forward once, no training":
+    "先做該預掃：Hugging Face 資料夾，只做一次前向、不訓練",
+  "packed rows to scan, as training reads them": "要預掃的已裝箱資料，與訓練所讀相同",
+  "scan only the first rows of the data": "只預掃資料的前幾列",
   "loads from a pre-scan: what each token of the data chose": "由預掃得負載：資料的每個詞元選了哪些專家",
   "token ids of the data, a line a sample, for hash-routed layers":
     "資料的詞元編號，每行一個樣本，供雜湊路由的層使用",

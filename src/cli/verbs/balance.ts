@@ -6,6 +6,7 @@ import { writeFileAtomic } from "../../base/node.ts";
 import {
   eplbMaps,
   expertsFail,
+  inNodeBound,
   type LayerDecision,
   type LayerResult,
   layerBound,
@@ -25,28 +26,30 @@ import {
   valuesOfRanks,
 } from "../../experts/index.ts";
 import { show, showAhead } from "../balance-show.ts";
+import { makeScan, type ScanOptions } from "../balance-scan.ts";
 import { type ForesightOptions, loadsOf, packWindow, placeTogether, readWindow } from "../foresight.ts";
 import { cliFail } from "../errors.ts";
 import type { Context, Verb } from "../context.ts";
 
-type Options = ForesightOptions & {
-  readonly order?: string;
-  readonly ranks: number;
-  readonly slots?: number;
-  readonly nodes: number;
-  readonly groups: number;
-  readonly speed?: ReadonlyMap<number, number>;
-  readonly slotsOn?: ReadonlyMap<number, number>;
-  readonly previous?: string;
-  readonly out?: string;
-  readonly format: "tessera" | "eplb";
-  readonly goal: number;
-  readonly horizon: number;
-  readonly bytesPerExpert: number;
-  readonly secondsPerToken: number;
-  readonly nodeGBps: number;
-  readonly networkGBps: number;
-};
+type Options = ForesightOptions &
+  ScanOptions & {
+    readonly order?: string;
+    readonly ranks: number;
+    readonly slots?: number;
+    readonly nodes: number;
+    readonly groups: number;
+    readonly speed?: ReadonlyMap<number, number>;
+    readonly slotsOn?: ReadonlyMap<number, number>;
+    readonly previous?: string;
+    readonly out?: string;
+    readonly format: "tessera" | "eplb";
+    readonly goal: number;
+    readonly horizon: number;
+    readonly bytesPerExpert: number;
+    readonly secondsPerToken: number;
+    readonly nodeGBps: number;
+    readonly networkGBps: number;
+  };
 
 /** Balances experts from a file of loads, without a run. */
 export const balance: Verb = {
@@ -74,6 +77,12 @@ export const balance: Verb = {
       .option("--node-gbps <GB/s>", "bandwidth of a rank inside its node", number, 400)
       .option("--network-gbps <GB/s>", "bandwidth of a rank over the network", number, 50)
       .option("--trace <file>", "loads from a pre-scan: what each token of the data chose")
+      .option(
+        "--scan <model>",
+        "make that pre-scan first: a Hugging Face folder, run forward once, no training",
+      )
+      .option("--data <file>", "packed rows to scan, as training reads them")
+      .option("--rows <n>", "scan only the first rows of the data", whole)
       .option("--tokens <file>", "token ids of the data, a line a sample, for hash-routed layers")
       .option("--hash-table <file>", "experts of every token id in those layers")
       .option("--window <from:to>", "only these samples of the pre-scan", window)
@@ -81,7 +90,8 @@ export const balance: Verb = {
       .option("--micro-batches <n>", "which samples of the window share a micro-batch", whole)
       .option("--order <file>", "write micro-batches and sample nodes to a file")
       .action((file: string | undefined, options: Record<string, never>) =>
-        act((context) => {
+        act(async (context) => {
+          await makeScan(context, options as unknown as Options);
           run(context, file, {
             ...(options as unknown as Options),
             nodeGBps: options["nodeGbps"] as unknown as number,
@@ -179,6 +189,8 @@ function run(context: Context, file: string | undefined, options: Options): void
       boundKind: bound.kind,
       wall: bound.wall.slice(0, 8),
       toBound: ratio / bound.ratio,
+      // What the choice of nodes leaves the ranks.
+      inNodes: shape.hierarchical || together ? inNodeBound(shape, layerSlots(placement, l), row) : undefined,
       transfers: decision?.traffic.transfers,
       why: decision?.why,
       remoteBefore: together?.before[l],

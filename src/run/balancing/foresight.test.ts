@@ -6,7 +6,8 @@ import { Random, unwrap } from "../../base/index.ts";
 import { encodeTensors } from "../../data/index.ts";
 import { parseModel } from "../../model/index.ts";
 import type { WorkerLayout } from "../controller/spec.ts";
-import { foresee } from "./foresight.ts";
+import { countHashed, foresee as foreseeFrom } from "./foresight.ts";
+import type { Scanned } from "./scan.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tessera-foresight-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -68,6 +69,9 @@ writeFileSync(
 writeFileSync(train, encodeTensors({ input_ids: { dtype: "I32", shape: [64, 64], data: ids } }));
 const model = unwrap(parseModel(JSON.stringify(config)));
 
+const foresee = (of: typeof model, on: WorkerLayout, from: string, data: string, scanned?: Scanned) =>
+  foreseeFrom(of, on, countHashed(of, from, data), scanned);
+
 /** Busiest rank over the mean, counted token by token. */
 function busiest(layer: number, slots: readonly number[]): number {
   const ranks = [0, 0, 0, 0];
@@ -92,7 +96,23 @@ test("experts of hash-routed layers are placed by what the data will send them",
     expect(after).toBeLessThan(before);
     expect(after).toBeGreaterThanOrEqual(bound - 1e-9);
   }
-  expect(foreseen?.line.en).toContain("4.10 K tokens");
+  expect(foreseen?.line.en).toContain("4.10 K tokens counted");
+  expect(foreseen?.line.en).not.toContain("scanned");
+});
+
+test("a scan places learned layers too; of hash-routed ones the count of all the data stands", () => {
+  const row = Float64Array.from({ length: EXPERTS }, (_, e) => (e < 4 ? 100 : 1));
+  const scanned = { tokens: 512, layers: [0, 2].map((id) => ({ id, row })) };
+  const foreseen = foresee(model, layout, base, train, scanned);
+  expect(foreseen?.layers.map((one) => one.layer)).toEqual([0, 1, 2]);
+  expect(foreseen?.placement["0"]).toEqual(foresee(model, layout, base, train)?.placement["0"]);
+  // The four busy experts stood on one rank; now each has a rank of its own.
+  const slots = foreseen?.placement["2"] ?? [];
+  expect([0, 1, 2, 3].map((e) => Math.floor(slots.indexOf(e) / 4)).toSorted()).toEqual([0, 1, 2, 3]);
+  expect(foreseen?.line.en).toContain("4.10 K tokens counted and 512 tokens scanned");
+  expect(foreseeFrom(model, layout, undefined, scanned)?.layers.map((one) => one.layer)).toEqual([0, 2]);
+  const others = { tokens: 512, layers: [{ id: 2, row: row.subarray(1) }] };
+  expect(foreseeFrom(model, layout, undefined, others)).toBeUndefined();
 });
 
 test("nothing is foreseen without tables, data, other ranks, or with copies", () => {

@@ -11,6 +11,7 @@ import {
 import { type Model, moeOf } from "../../model/index.ts";
 import type { WorkerLayout } from "../controller/spec.ts";
 import type { BalanceLayer } from "../journal/index.ts";
+import type { Scanned } from "./scan.ts";
 import { fileOfTensor, type IntegerTensor, integerTensor } from "./tensor-file.ts";
 
 /** Tokens that are counted at most: of more, evenly spread parts. A share is then known to well below a per mille. */
@@ -23,28 +24,29 @@ export type Foreseen = {
   readonly layers: readonly Omit<BalanceLayer, "from" | "to">[];
 };
 
+type Known = { readonly id: number; readonly row: Float64Array };
+
+/** Experts of a layer, where they can stand elsewhere before the first step: on several ranks, one copy each. Else 0. */
+export function placeable(model: Model, layout: WorkerLayout): number {
+  const experts = Math.max(0, ...model.layers.map((layer) => moeOf(layer.body)?.experts ?? 0));
+  const slots = layout.slotsPerRank === null ? experts : layout.slotsPerRank * layout.ep;
+  return layout.ep >= 2 && slots === experts ? experts : 0;
+}
+
 /**
- * Places experts of hash-routed layers before the first step: which experts a token goes to is a table of its id (`tid2eid`), so the
- * training data says what every expert will get. Nothing where the model has no such layer, where its table is not in the base folder
- * (random weights), where experts have copies, or where the placement that training starts with is as good.
+ * Loads of hash-routed layers before the first step: which experts a token goes to is a table of its id (`tid2eid`), so the training data
+ * says what every expert will get. Nothing where the model has no such layer, or where its table is not in the base folder (random weights).
  */
-export function foresee(
-  model: Model,
-  layout: WorkerLayout,
-  baseFolder: string,
-  train: string,
-): Foreseen | undefined {
+export function countHashed(model: Model, baseFolder: string, train: string): Scanned | undefined {
   const hashed = model.layers.flatMap((layer) => {
     const moe = moeOf(layer.body);
     return moe?.hashRouted ? [{ id: layer.index, prefix: layer.prefix, moe }] : [];
   });
   const experts = hashed[0]?.moe.experts ?? 0;
-  const slots = layout.slotsPerRank === null ? experts : layout.slotsPerRank * layout.ep;
-  if (hashed.length === 0 || layout.ep < 2 || slots !== experts) return undefined;
-  const ids = integerTensor(train, "input_ids");
+  const ids = hashed.length > 0 ? integerTensor(train, "input_ids") : undefined;
   if (!ids) return undefined;
   const histogram = count(ids, model.vocabulary);
-  const known: { id: number; row: Float64Array }[] = [];
+  const layers: Known[] = [];
   for (const { id, prefix } of hashed) {
     const table = hashTable(baseFolder, prefix);
     const [words = 0, k = 0] = table?.shape ?? [];
@@ -56,14 +58,30 @@ export function foresee(
       if (!(e >= 0 && e < experts)) return undefined;
       row[e] = (row[e] as number) + (histogram[Math.floor(i / k)] as number);
     }
-    known.push({ id, row });
+    layers.push({ id, row });
   }
-  return placed(
-    known,
-    experts,
-    layout.ep,
-    histogram.reduce((sum, n) => sum + n, 0),
-  );
+  return { tokens: histogram.reduce((sum, n) => sum + n, 0), layers };
+}
+
+/**
+ * Places experts before the first step by what is known of the layers: counted from a table of token ids, or scanned. Where both know a
+ * layer, the count of all the data stands. Nothing where experts cannot stand elsewhere or the placement that training starts with is as good.
+ */
+export function foresee(
+  model: Model,
+  layout: WorkerLayout,
+  hashed: Scanned | undefined,
+  scanned: Scanned | undefined,
+): Foreseen | undefined {
+  const experts = placeable(model, layout);
+  const counted = hashed?.layers ?? [];
+  const fresh = (scanned?.layers ?? []).filter(({ id }) => counted.every((one) => one.id !== id));
+  const known = [...counted, ...fresh].filter(({ row }) => row.length === experts);
+  if (experts === 0 || known.length === 0) return undefined;
+  return placed(known, experts, layout.ep, {
+    hashed: hashed?.tokens ?? 0,
+    scanned: fresh.length > 0 ? (scanned?.tokens ?? 0) : 0,
+  });
 }
 
 /** The published files call a layer's mixture `ffn`, the classes of transformers `mlp`; either may have written the folder. */
@@ -77,10 +95,10 @@ function hashTable(folder: string, prefix: string): IntegerTensor | undefined {
 }
 
 function placed(
-  known: readonly { readonly id: number; readonly row: Float64Array }[],
+  known: readonly Known[],
   experts: number,
   ranks: number,
-  tokens: number,
+  tokens: { readonly hashed: number; readonly scanned: number },
 ): Foreseen | undefined {
   const shape = makeShape({ experts, ranks });
   const loads = makeLoads(
@@ -102,7 +120,12 @@ function placed(
   const worst = better.toSorted((a, b) => b.before - a.before)[0];
   if (!worst) return undefined;
   const says = { layer: worst.layer, before: worst.before.toFixed(3), after: worst.after.toFixed(3) };
-  const counted = formatCount(tokens);
+  const from = [
+    ...(tokens.hashed > 0 ? [{ n: tokens.hashed, en: "tokens counted", zh: "個詞元的計數" }] : []),
+    ...(tokens.scanned > 0 ? [{ n: tokens.scanned, en: "tokens scanned", zh: "個詞元的預掃" }] : []),
+  ];
+  const by = (lang: "en" | "zh", and: string) =>
+    from.map((one) => `${formatCount(one.n)} ${one[lang]}`).join(and);
   return {
     placement: Object.fromEntries(
       better.map((one) => [
@@ -112,8 +135,8 @@ function placed(
     ),
     layers: better,
     line: {
-      en: `placed ${better.length} hash-routed layers by ${counted} tokens of the data (layer ${says.layer}: ${says.before} -> ${says.after})`,
-      zh: `依資料的 ${counted} 詞元放置 ${better.length} 個雜湊路由層（第 ${says.layer} 層：${says.before} → ${says.after}）`,
+      en: `placed the experts of ${better.length} layers before the first step by ${by("en", " and ")} (layer ${says.layer}: ${says.before} -> ${says.after})`,
+      zh: `首步之前依${by("zh", "與")}放置 ${better.length} 層的專家（第 ${says.layer} 層：${says.before} → ${says.after}）`,
     },
   };
 }

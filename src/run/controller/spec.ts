@@ -46,6 +46,8 @@ export function workerSpec(ask: {
   readonly recipeFolder: string;
   readonly layout: WorkerLayout;
   readonly train: string;
+  /** Rows in the order of the first pass; null: as they come. */
+  readonly order: readonly number[] | null;
   /** Expert of every slot, by layer; null: in order. */
   readonly placement: Readonly<Record<string, readonly number[]>> | null;
   /** Bytes each rank will hold, and settings that would need less; checked against its device before anything is built. */
@@ -72,7 +74,7 @@ export function workerSpec(ask: {
     precision: recipe.precision,
     batch: recipe.batch,
     optimizer: recipe.optimizer,
-    data: { path: resolve(ask.train) },
+    data: { path: resolve(ask.train), ...(ask.order ? { order: ask.order } : {}) },
     checkpoint: {
       dir: resolve(paths(folder).checkpoints),
       every: recipe.checkpoint.every,

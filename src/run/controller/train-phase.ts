@@ -11,7 +11,7 @@ import type { Params, Result } from "../../base/index.ts";
 import type { Watch } from "../watching.ts";
 import { number, type StepMessage, type WorkerMessage } from "../wire/index.ts";
 import type { Foreseen } from "../balancing/index.ts";
-import { foreseePlaces, openBalancing } from "./balance.ts";
+import { foreseePlaces, openBalancing, rowsInOrder } from "./balance.ts";
 import { listCheckpoints } from "./checkpoints.ts";
 import type { Hub } from "./hub.ts";
 import { Series } from "./series.ts";
@@ -35,7 +35,11 @@ const JOIN_SECONDS = 300;
 
 /** The training phase: writes the worker's file, runs the supervisor to its end, and says which checkpoint came out. */
 export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
-  const specOf = (context: PhaseContext, placement: Foreseen["placement"] | null = null) => {
+  const specOf = (
+    context: PhaseContext,
+    placement: Foreseen["placement"] | null = null,
+    order: readonly number[] | null = null,
+  ) => {
     const { plan, screen } = context.outputs;
     if (!plan || !screen) throw fail("RUN_NO_TRAINING_DATA");
     const { stages, pp, vpp } = plan.layout;
@@ -45,7 +49,7 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       throw fail("RUN_MODEL", { folder: context.recipe.model.base, why });
     }
     const memory = plan["memory"];
-    return workerSpec({ ...context, layout: plan.layout, train: screen.train, placement, memory });
+    return workerSpec({ ...context, layout: plan.layout, train: screen.train, order, placement, memory });
   };
   return {
     input: (context) => {
@@ -57,11 +61,12 @@ export function trainPhase(options: TrainPhaseOptions): Phase<"train"> {
       const { folder, recipe } = context;
       const where = paths(folder);
       const { plan, screen } = context.outputs;
-      const foreseen = plan && screen && foreseePlaces(context, plan.layout, screen.train);
+      const order = plan && screen ? rowsInOrder(context, plan.layout, screen.train) : null;
+      const foreseen = plan && screen && (await foreseePlaces(context, plan.layout, screen.train, order));
       if (foreseen && options.journal.state.balance.placed === null) {
         options.journal.write({ kind: "placed", line: foreseen.line, layers: foreseen.layers });
       }
-      const spec = specOf(context, foreseen?.placement);
+      const spec = specOf(context, foreseen?.placement, order);
       writeFileAtomic(where.worker, JSON.stringify(spec, null, 2));
       const world = worldOfLayout(spec["layout"] as WorkerLayout);
       const launcher = options.launcher(world);

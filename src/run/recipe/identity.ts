@@ -36,7 +36,11 @@ export function namedPaths({ recipe }: LoadedRecipe): { where: string; path: str
   if (recipe.data && "files" in recipe.data) {
     for (const [i, path] of recipe.data.files.entries()) found.push({ where: `data.files.${i}`, path });
   }
-  if (recipe.data && "packed" in recipe.data) found.push({ where: "data.packed", path: recipe.data.packed });
+  if (recipe.data && "packed" in recipe.data) {
+    const { packed, order } = recipe.data;
+    found.push({ where: "data.packed", path: packed });
+    if (order !== undefined) found.push({ where: "data.order", path: order });
+  }
   if (recipe.evaluate?.retention.data) {
     found.push({ where: "evaluate.retention.data", path: recipe.evaluate.retention.data });
   }

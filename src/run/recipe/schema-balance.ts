@@ -24,6 +24,11 @@ export const balance = z.strictObject({
     "before the first step, place experts of hash-routed layers by counting the training data",
     "首步之前，依訓練資料的計數放置雜湊路由層的專家",
   ),
+  scanRows: key(
+    z.int().min(0).default(0),
+    "before the first step, run the base model forward over this many rows of the training data and place the experts of learned layers by what it chose; the model has to fit in one process. 0: no scan",
+    "首步之前，以基礎模型對這麼多列訓練資料做前向，依其選擇放置學習式路由層的專家；模型須放得進一個進程。0 為不預掃",
+  ),
   memoryBytes: key(
     z.int().min(1).nullable().default(null),
     "memory of a device that the guard keeps the busiest rank within; null turns the guard off",

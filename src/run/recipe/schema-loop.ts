@@ -62,6 +62,11 @@ export const data = z.union([
       "already packed sequences: safetensors with `input_ids` and `labels`, int32 [n, sequence length]",
       "已裝箱序列：含 `input_ids`、`labels` 的 safetensors，int32 [n, 序列長度]",
     ),
+    order: key(
+      z.string().min(1).optional(),
+      "order of the rows in the first pass over them, as `tessera balance --order` writes it; later passes are shuffled by `seed` as ever",
+      "第一遍資料的列順序，由 `tessera balance --order` 寫出；其後各遍仍由 `seed` 打亂",
+    ),
   }),
 ]);
 

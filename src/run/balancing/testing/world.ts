@@ -26,6 +26,7 @@ export const POLICY: BalancePolicy = {
   window: 12,
   safety: 2,
   foresight: false,
+  scanRows: 0,
   memoryBytes: null,
   memoryQuantile: 0.999,
 };

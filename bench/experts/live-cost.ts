@@ -51,6 +51,7 @@ const balancing = new Balancing({
     every,
     window: 32,
     safety: 2,
+    overlap: false,
     foresight: false,
     memoryBytes: 64e9,
     memoryQuantile: 0.999,

@@ -6,7 +6,7 @@
  * to change that, and nothing may move.
  *
  *   node bench/experts/live.ts [--pairs 2] [--steps 40] [--skew 3] [--experts 8] [--width 384] [--hidden 128]
- *     [--kills 3] [--folder DIR] [--balanced] [--slow]
+ *     [--kills 3] [--folder DIR] [--balanced] [--slow] [--overlap]
  *
  * With `--folder` runs are kept, and one that is done is not run again. Ranks share the cores with whatever else runs, so the saving is
  * also told by the processor time of the rank that used most: what the clock would show if ranks had cores to themselves.
@@ -44,6 +44,7 @@ const { values } = parseArgs({
     every: { type: "string", default: "12" },
     kills: { type: "string", default: "3" },
     folder: { type: "string" },
+    overlap: { type: "boolean", default: false },
     slow: { type: "boolean", default: false },
     balanced: { type: "boolean", default: false },
   },
@@ -57,7 +58,7 @@ batch: { sequenceLength: 128, microBatch: ${values.rows}, globalBatch: ${Number(
 optimizer: { learningRate: ${values.balanced ? 0.00001 : 0.0003} }
 moe: { biasRate: ${values.balanced ? 0.001 : 0}, sequenceBalanceLoss: 0 }
 layout: { dpShard: ${values.ranks}, ep: ${values.ranks} }
-balance: { mode: ${mode}, every: ${values.every}, window: 12 }
+balance: { mode: ${mode}, every: ${values.every}, window: 12, overlap: ${values.overlap} }
 checkpoint: { every: 16 }
 `;
 

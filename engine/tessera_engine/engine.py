@@ -11,6 +11,7 @@ finite -> clip -> AdamW -> balance biases. Nothing outside a step changes weight
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,10 @@ class Engine:
 
     def __init__(self, spec: Spec, config: Any, mesh: Mesh) -> None:
         self.spec, self.mesh, self.trace, self.step = spec, mesh, Trace(), 0
-        self._warm = False
+        self.warm = False
+        # Experts on their way: what waits for them, and the group that they travel in (relocate.py).
+        self.landing: list[Callable[[], None]] = []
+        self.moving: dist.ProcessGroup | None = None
         self._kept: tuple[int | None, optim.Pieces] = (None, {})
         self.family: Family = family_of(spec, config, self.trace)
         whole = self.family.whole()
@@ -109,7 +113,7 @@ class Engine:
     def pieces(self) -> optim.Pieces:
         """Parameters of this rank by logical name. Valid until the next move of an expert (`Dispatcher.place`)."""
         # FSDP may exchange local tensors in its first forward, so nothing is kept before that.
-        version = sum(d.version for d in self.dispatchers().values()) if self._warm else None
+        version = sum(d.version for d in self.dispatchers().values()) if self.warm else None
         if version is None or self._kept[0] != version:
             found: optim.Pieces = {}
             for stage in self.stages:
@@ -182,6 +186,7 @@ class Engine:
 
         They share storage with the engine. Names and shapes are the same in all layouts; `step` is the rest.
         """
+        self.settle()
         pieces = self.pieces()
         state: dict[str, torch.Tensor] = {f"model/{n}": piece.like(piece.local) for n, (_, piece) in pieces.items()}
         state |= {f"model/{n}": _buffer_piece(n, buffer) for n, buffer in self.buffers().items()}
@@ -190,6 +195,12 @@ class Engine:
     def resume(self, step: int) -> None:
         """Continues after a step; placements are this engine's own and need not be the saved ones."""
         self.step = self.optimizer.steps = step
+
+    def settle(self) -> None:
+        """Waits for experts that are still on their way (relocate.py)."""
+        for land in self.landing:
+            land()
+        self.landing.clear()
 
     # Training
 
@@ -210,6 +221,7 @@ class Engine:
             self._forget()
             raise NotFinite(step, loss, norm, bad)
         rate = optim.learning_rate(self.spec.optimizer, self.spec.steps, step)
+        self.settle()
         with torch.no_grad(), self.trace.span("optimizer"):
             clip = self.spec.optimizer.clip
             if clip and norm > clip:
@@ -255,7 +267,7 @@ class Engine:
                 self.runner.run(input_ids, labels)
         finally:
             trace.counting = False
-        self._warm = True
+        self.warm = True
         trace.sums["dropped"] = torch.tensor(trace.routed - trace.computed, dtype=torch.float64)
         with torch.no_grad(), trace.span("copies"):
             copies.add_up(self.experts().values())

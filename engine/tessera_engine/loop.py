@@ -202,7 +202,9 @@ class Loop:
             if what == "checkpoint":
                 self.save_due = True
             elif what == "relocate":
-                moved = relocate.move(self.engine, dict(command["placement"]), self.control)
+                moved = relocate.move(
+                    self.engine, dict(command["placement"]), self.control, overlap=bool(command.get("overlap"))
+                )
                 self.telemetry.send("moved", **moved.__dict__)
                 self._tell_placement()
                 detail = {"layers": moved.layers, "seconds": moved.seconds}

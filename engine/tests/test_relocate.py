@@ -24,17 +24,17 @@ def test_sources_stay_near_and_copies_come_from_the_first() -> None:
 
 
 def train(
-    wanted: Spec, model: str, steps: int, seed: int | None, chunk: int
+    wanted: Spec, model: str, steps: int, seed: int | None, chunk: int, overlap: bool = False
 ) -> tuple[list[tuple[float, float]], str, int]:
     """Losses and norms, the final state, and the bytes this rank sent; moves before every step when given a seed."""
-    relocate.CHUNK_BYTES = chunk
+    relocate.CHUNK_BYTES, relocate.FLIGHT_BYTES = chunk, 16 * chunk
     engine = Engine.build(wanted, config=config(model))
     results, sent = [], 0
     for step in range(steps):
         if seed is not None:
             draw = random.Random(seed * 100 + step)
             placement = {str(layer): draw.sample(range(8), 8) for layer in draw.sample(range(1, 5), 3)}
-            moved = relocate.move(engine, placement, dist.group.WORLD)
+            moved = relocate.move(engine, placement, dist.group.WORLD, overlap=overlap)
             assert all(engine.placement()[str(n)] == placement[str(n)] for n in moved.layers)
             sent += moved.bytes
         result = engine.train_step(*worlds.rows(engine, step))
@@ -46,9 +46,29 @@ def train(
 def test_moves_before_every_step_leave_the_run_as_it_was(model: str, layout: dict[str, int]) -> None:
     wanted = spec(**layout)
     still = worlds.run(wanted.layout.world, train, wanted, model, 3, None, 1 << 20)
-    moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 2, 4096)
-    assert [found[:2] for found in still] == [found[:2] for found in moved]
-    assert all(found[2] > 0 for found in moved)
+    for overlap in (False, True):
+        moved = worlds.run(wanted.layout.world, train, wanted, model, 3, 2, 4096, overlap)
+        assert [found[:2] for found in still] == [found[:2] for found in moved]
+        assert all(found[2] > 0 for found in moved)
+
+
+def saved_in_flight(wanted: Spec) -> tuple[str, str, int]:
+    """The state after a move that is over, after the same move under way, and what was under way."""
+    found: list[Any] = []
+    for overlap in (False, True):
+        engine = Engine.build(wanted, config=config("v4"))
+        engine.train_step(*worlds.rows(engine, 0))
+        relocate.move(engine, {"3": [7, 6, 5, 4, 3, 2, 1, 0]}, dist.group.WORLD, overlap=overlap)
+        left = len(engine.landing)
+        found.append(digest(engine))
+    assert not engine.landing
+    return found[0], found[1], left
+
+
+def test_a_checkpoint_waits_for_what_is_under_way() -> None:
+    wanted = spec(ep=2, shard=2)
+    for still, moving, under_way in worlds.run(2, saved_in_flight, wanted):
+        assert still == moving and under_way == 1
 
 
 def rehearsed(wanted: Spec, model: str) -> tuple[bool, list[tuple[int, int]]]:

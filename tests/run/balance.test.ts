@@ -19,7 +19,7 @@ import { logicalState } from "../fixtures/logical.ts";
 import { Place, runToEnd } from "../fixtures/run.ts";
 
 /** Whole runs on the real engine, real routing, a router that prefers some experts: two ranks that share the experts. */
-const recipe = (mode: string) => `name: live
+const recipe = (mode: string, overlap: boolean) => `name: live
 model: { base: base }
 data: { packed: train.safetensors }
 stages: [{ kind: cpt, steps: 40 }]
@@ -27,7 +27,7 @@ batch: { sequenceLength: 128, microBatch: 8, globalBatch: 16 }
 optimizer: { learningRate: 0.0003 }
 moe: { biasRate: 0.001 }
 layout: { dpShard: 2, ep: 2 }
-balance: { mode: ${mode}, every: 12, window: 12, safety: 1, foresight: ${mode === "off"} }
+balance: { mode: ${mode}, every: 12, window: 12, safety: 1, overlap: ${overlap}, foresight: ${mode === "off"} }
 checkpoint: { every: 16 }
 `;
 const MINUTES = 60_000;
@@ -59,8 +59,8 @@ beforeAll(() => {
 }, 5 * MINUTES);
 afterAll(() => home.dispose());
 
-function options(mode: string, more: Partial<RunOptions> = {}): RunOptions {
-  writeFileSync(join(home.folder, "recipe.yaml"), recipe(mode));
+function options(mode: string, overlap = false, more: Partial<RunOptions> = {}): RunOptions {
+  writeFileSync(join(home.folder, "recipe.yaml"), recipe(mode, overlap));
   const loaded = loadRecipe(join(home.folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
   return home.options({ ...more, loaded: loaded.value, zygote: () => engineZygote(process.env) });
@@ -107,9 +107,10 @@ test(
     expect(outcome()).toEqual(wanted);
     rmSync(home.run, { recursive: true });
 
+    // Now with experts that travel while the next step runs.
     let killed = false;
     const healed = await runToEnd(
-      options("on", {
+      options("on", true, {
         onEvent: (event) => {
           if (event.kind !== "balance" || event.action !== "act" || killed) return;
           killed = true;

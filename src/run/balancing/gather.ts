@@ -104,7 +104,8 @@ export class Gather {
     return {
       step,
       seconds: number(part.steps.get(0)?.seconds),
-      boundarySeconds: number(part.steps.get(0)?.spans?.["boundary"]),
+      boundarySeconds:
+        number(part.steps.get(0)?.spans?.["boundary"]) + (part.steps.get(0)?.spans?.["landing"] ?? 0),
       t: part.steps.get(0)?.t ?? now,
       heardAt: now,
       loads: loads.value,

@@ -189,7 +189,7 @@ function ended(
 
 /** Ends the open move when all has been heard of it, or when two steps have come after it. `now`: newest step known. */
 function settle(state: Steer, acts: SteerAct[], now: number): Steer {
-  const { open, topology } = state;
+  const { open, topology, policy } = state;
   if (!open?.ack) return state;
   const { step: at, ok, why } = open.ack;
   if (ok && open.bytes.length < topology.world && now < at + 2) return state;
@@ -200,7 +200,10 @@ function settle(state: Steer, acts: SteerAct[], now: number): Steer {
   return {
     ...state,
     open: null,
-    costs: observeMove(state.costs, { layers: open.layers, bytes: Math.max(0, ...open.bytes), seconds }),
+    // Of a move that runs on during the next step ranks time the beginning only.
+    costs: policy.overlap
+      ? state.costs
+      : observeMove(state.costs, { layers: open.layers, bytes: Math.max(0, ...open.bytes), seconds }),
     watching: { id: open.id, movedAt: at, moveSeconds: seconds, before: open.before, after: [] },
   };
 }
@@ -315,7 +318,10 @@ function tell(state: Steer, acts: SteerAct[], now: WholeStep, proposal: Proposal
   const { attempt } = state;
   acts.push({ do: "journal", event: { kind: "balance", id, attempt, step: now.step, ...said } });
   if (action !== "act" || !command) return { ...seen, lastId: id };
-  acts.push({ do: "command", command: { kind: "command", id: commandId(id), ...command } });
+  acts.push({
+    do: "command",
+    command: { kind: "command", id: commandId(id), ...command, overlap: state.policy.overlap },
+  });
   const before = state.history.filter((one) => one.placement === now.placement).slice(-state.policy.every);
   return {
     ...seen,

@@ -35,7 +35,7 @@ export type WholeStep = {
   /** When rank 0 told it, by its clock, and when the controller heard the last of it, by its own; seconds since 1970. */
   readonly t: number;
   readonly heardAt: number;
-  /** Seconds between the step before and this one on rank 0, without a checkpoint; NaN: not told. */
+  /** Seconds of rank 0 between the step before and this one, without a checkpoint, and for experts still under way; NaN: not told. */
   readonly boundarySeconds: number;
   /** Tokens per expert of the whole global batch, and where experts stood in this step. */
   readonly loads: Loads;

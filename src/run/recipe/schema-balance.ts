@@ -19,6 +19,11 @@ export const balance = z.strictObject({
     "a move must win this many times its cost within the steps that are left",
     "搬動在剩餘步數內須賺回成本的倍數",
   ),
+  overlap: key(
+    z.boolean().default(false),
+    "experts travel while the next step begins, up to 256 MiB of a rank at a time; worth it where links are slow beside compute",
+    "專家在下一步開始時才陸續到達，每個進程至多 256 MiB 在途；鏈路相對計算較慢時才值得",
+  ),
   foresight: key(
     z.boolean().default(true),
     "before the first step, place experts of hash-routed layers by counting the training data",

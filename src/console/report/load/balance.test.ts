@@ -73,7 +73,10 @@ test("a run without experts, or before there were digests, has no such part", ()
 
 test("a thread that died is on the timeline: from then on nothing moves", () => {
   const verdict = { code: "RUN_BALANCING_LOST", params: { why: "exit code 1" } };
-  const { timeline } = readEvents([...MOVED_ONCE, { t: 9, kind: "balanceLost", attempt: 1, step: 60, verdict }]);
+  const { timeline } = readEvents([
+    ...MOVED_ONCE,
+    { t: 9, kind: "balanceLost", attempt: 1, step: 60, verdict },
+  ]);
   expect(timeline).toMatchObject([
     { t: 9, kind: "note", step: 60, title: { zh: "不再搬動專家" }, detail: { en: "exit code 1" } },
   ]);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { formatBytes, type Text, unwrap, TesseraError } from "../base/index.ts";
 import { engineEnv, enginePython, ROOT, torchFault } from "../run/index.ts";
 import type { Context } from "./context.ts";
-import { machineMemory } from "./memory.ts";
+import { machineMemory } from "../base/node.ts";
 
 /** One thing that Tessera needs: `missing` stops it, `weak` may. */
 export type Check = {

@@ -65,8 +65,8 @@ const entries = {
       zh: "{path} 未說明 {tensor} 在 Hugging Face 資料夾中的名稱：它由較舊的版本保存",
     },
     next: {
-      en: "let this version save one: tessera resume, then: tessera export",
-      zh: "請以此版本再保存一次：tessera resume，然後 tessera export",
+      en: "export it with that version; a run that is not done saves another one: tessera resume, then: tessera export",
+      zh: "請以該版本輸出；未完成的任務可再保存一次：tessera resume，然後 tessera export",
     },
   },
   RUN_EXPORT_WRITE: {

@@ -12,7 +12,7 @@ import {
 } from "../../layout/index.ts";
 import { parseModel } from "../../model/index.ts";
 import { evenStages, type Recipe, worldOfLayout } from "../../run/index.ts";
-import { machineMemory } from "../memory.ts";
+import { machineMemory } from "../../base/node.ts";
 
 /** Ranks that share this machine when the recipe leaves the number open: two a core keep the pipeline busy. */
 const RANKS_PER_CORE = 2;

@@ -2,6 +2,7 @@ import { appendFileSync, mkdirSync, rmSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
 import { writeFileAtomic } from "../../base/node.ts";
+import { hostMemoryEnv } from "../engine/index.ts";
 import { paths, socketPath, zygotePath } from "../paths.ts";
 import { processId, processStat, signalProcess } from "../processes.ts";
 import { type AgentMessage, type ControllerMessage, encodeLine, type ZygoteMessage } from "../wire/index.ts";
@@ -169,11 +170,13 @@ export class Agent {
     this.#attempt = attempt;
     this.#ranks.clear();
     this.#workers.forgetCommands();
+    // Before the first of them takes any.
+    const memory = hostMemoryEnv();
     for (const { rank, env } of ranks) {
       this.#ranks.set(rank, { pid: null, exited: false, code: null, signal: null });
       this.#zygote.spawn(
         rank,
-        { ...env, TESSERA_SOCKET: this.#workers.path },
+        { ...env, ...memory, TESSERA_SOCKET: this.#workers.path },
         spec,
         this.#paths.rankLog(rank),
       );

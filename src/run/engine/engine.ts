@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { err, ok, type Result } from "../../base/index.ts";
+import { machineMemory } from "../../base/node.ts";
 import type { ZygoteCommand } from "../agent/zygote.ts";
 import { fail } from "../errors.ts";
 
@@ -25,6 +26,12 @@ export function torchFault(version: string): string | undefined {
   return good ? undefined : `torch ${version} is older than ${TORCH_MIN.join(".")}`;
 }
 
+/** What processes of this node can still take and all they could, in bytes: a process of the engine looks at its accelerator only. */
+export function hostMemoryEnv(): Record<string, string> {
+  const { free, total } = machineMemory();
+  return { TESSERA_MEMORY: `${free}/${total}` };
+}
+
 /** Variables under which every process of the engine runs. */
 export function engineEnv(env: Env): Record<string, string> {
   const path = [join(ROOT, "engine"), env["PYTHONPATH"]].filter(Boolean).join(":");
@@ -33,6 +40,7 @@ export function engineEnv(env: Env): Record<string, string> {
     PYTHONDONTWRITEBYTECODE: "1",
     PYTHONUNBUFFERED: "1",
     OMP_NUM_THREADS: env["OMP_NUM_THREADS"] ?? "1",
+    ...hostMemoryEnv(),
   };
 }
 

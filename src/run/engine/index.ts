@@ -1,2 +1,2 @@
 /** The Python engine as processes: where it is, and its zygote. */
-export { engineEnv, enginePython, engineZygote, ROOT, torchFault } from "./engine.ts";
+export { engineEnv, enginePython, engineZygote, hostMemoryEnv, ROOT, torchFault } from "./engine.ts";

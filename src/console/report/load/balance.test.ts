@@ -7,6 +7,7 @@ import { EMPTY, paths, replay, Series } from "../../../run/index.ts";
 import { balanceBody } from "../sections/balance.ts";
 import { sampleInput } from "../testing/sample.ts";
 import { readBalance } from "./balance.ts";
+import { readEvents } from "./events.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tessera-report-balance-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -68,4 +69,15 @@ test("the report has each decision with what was promised and what came, and the
 
 test("a run without experts, or before there were digests, has no such part", () => {
   expect(readBalance(join(folder, "none"), EMPTY)).toBeNull();
+});
+
+test("a thread that died is on the timeline: from then on nothing moves", () => {
+  const verdict = { code: "RUN_BALANCING_LOST", params: { why: "exit code 1" } };
+  const { timeline } = readEvents([
+    ...MOVED_ONCE,
+    { t: 9, kind: "balanceLost", attempt: 1, step: 60, verdict },
+  ]);
+  expect(timeline).toMatchObject([
+    { t: 9, kind: "note", step: 60, title: { zh: "不再搬動專家" }, detail: { en: "exit code 1" } },
+  ]);
 });

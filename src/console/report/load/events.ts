@@ -148,6 +148,16 @@ export function readEvents(events: readonly JournalEvent[]): Pick<ReportInput, "
         );
         marks.push({ step: one.step, kind: "checkpoint", label: { en: "checkpoint", zh: "檢查點" } });
         break;
+      case "balanceLost":
+        timeline.push(
+          event(
+            t,
+            "note",
+            { en: "no more moves of experts", zh: "不再搬動專家" },
+            { detail: plain(String(one.verdict.params["why"])), step: one.step },
+          ),
+        );
+        break;
       case "ended":
         close(t);
         outcome = one.outcome === "refused" ? "done" : one.outcome;

@@ -10,7 +10,7 @@ const GROUPS: Readonly<Record<string, readonly [string, string, string, string]>
 
 /**
  * Bytes that processes here can still take, and the most they ever could: what the kernel can give, or what is left of the tightest
- * limit of the control groups around this process. `engine/tessera_engine/memory.py` asks the same of the node a rank runs on.
+ * limit of the control groups around this process.
  *
  * @param system root of /proc and /sys
  */

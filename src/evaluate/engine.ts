@@ -25,7 +25,8 @@ export type ToolRun = {
   /** Where the spec file is written. */
   readonly specPath: string;
   readonly threads: number;
-  readonly onProgress?: (done: number) => void;
+  /** Items done, and seconds since the tool began on them. */
+  readonly onProgress?: (done: number, seconds: number) => void;
   readonly signal?: AbortSignal;
 };
 
@@ -57,7 +58,8 @@ export async function runTool(engine: Engine, run: ToolRun): Promise<Record<stri
     if (!message) keepTail(`${line}\n`);
     else if (message["kind"] === "result") result = message;
     else if (message["kind"] === "fatal" || message["kind"] === "error") keepTail(`${line}\n`);
-    else if (typeof message["done"] === "number") run.onProgress?.(message["done"]);
+    else if (typeof message["done"] === "number")
+      run.onProgress?.(message["done"], Number(message["seconds"]));
   });
   try {
     const exit = await new Promise<number | string>((resolve, reject) => {

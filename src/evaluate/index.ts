@@ -1,5 +1,5 @@
 export { compareOutcomes, type Comparison, type Group, GROUPS, type Slice } from "./compare.ts";
-export { type Engine, modelIdentity, pythonEngine } from "./engine.ts";
+export { type Engine, modelIdentity, pythonEngine, runTool } from "./engine.ts";
 export {
   decideGate,
   DEFAULT_POLICY,

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { unwrap } from "../../base/index.ts";
 import { writeFileAtomic } from "../../base/node.ts";
 import { makeLoads, readLoads, readTraces, traceLoads } from "../../experts/index.ts";
-import { engineTool } from "../engine/index.ts";
+import { pythonEngine, runTool } from "../../evaluate/index.ts";
+import { enginePython, ROOT } from "../engine/index.ts";
 
 export type ScanRequest = {
   /** Hugging Face folder with weights. */
@@ -18,31 +19,25 @@ export type ScanRequest = {
   readonly threads?: number;
   readonly signal?: AbortSignal;
   /** `seconds`: since the model was loaded. */
-  readonly onProgress?: (done: number, total: number, seconds: number) => void;
+  readonly onProgress?: (done: number, seconds: number) => void;
 };
 
 /**
  * One forward of a model over some rows, without training, in one process: what its routers choose, written as a routing trace. Returns
- * the layers left out because a token may name one expert twice there (tables of token ids). Throws RUN_ENGINE_TOOL.
+ * the layers left out because a token may name one expert twice there (tables of token ids). Throws EVAL_ENGINE.
  */
 export async function scanRouting(request: ScanRequest): Promise<readonly number[]> {
-  const { model, data, rows, trace, env, signal, onProgress } = request;
+  const { model, data, rows, trace, env, threads = 1, signal, onProgress } = request;
   const folder = mkdtempSync(join(tmpdir(), "tessera-scan-"));
   try {
-    const result = await engineTool({
+    const result = await runTool(pythonEngine(unwrap(enginePython(env)), ROOT), {
       tool: "perplexity",
-      spec: {
-        path: join(folder, "scan.json"),
-        value: { model, data, rows, trace, out: join(folder, "losses"), threads: request.threads ?? 1 },
-      },
-      log: `${trace}.log`,
-      env,
+      specPath: join(folder, "scan.json"),
+      spec: { model, data, rows, trace, out: join(folder, "losses"), threads },
+      threads,
       ...(signal ? { signal } : {}),
-      onProgress: ({ done, total, seconds }) => {
-        if (typeof done === "number") onProgress?.(done, Number(total), Number(seconds));
-      },
+      ...(onProgress ? { onProgress } : {}),
     });
-    rmSync(`${trace}.log`, { force: true });
     return result["left"] as number[];
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -55,9 +55,9 @@ export async function makeScan(context: Context, options: ScanOptions): Promise<
       trace: resolve(context.cwd, trace),
       env: context.env,
       threads: availableParallelism(),
-      onProgress: (done, total, seconds) => {
-        const left = formatSeconds((seconds / done) * (total - done));
-        line.show(context.say(text, { done, total, left }));
+      onProgress: (done, seconds) => {
+        const left = formatSeconds((seconds / done) * (count - done));
+        line.show(context.say(text, { done, total: count, left }));
       },
     });
     line.clear();

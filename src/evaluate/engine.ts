@@ -25,7 +25,7 @@ export type ToolRun = {
   /** Where the spec file is written. */
   readonly specPath: string;
   readonly threads: number;
-  /** `seconds`: since the model was loaded, where the tool tells. */
+  /** Items done, and seconds since the tool began on them. */
   readonly onProgress?: (done: number, seconds: number) => void;
   readonly signal?: AbortSignal;
 };
@@ -59,7 +59,7 @@ export async function runTool(engine: Engine, run: ToolRun): Promise<Record<stri
     else if (message["kind"] === "result") result = message;
     else if (message["kind"] === "fatal" || message["kind"] === "error") keepTail(`${line}\n`);
     else if (typeof message["done"] === "number")
-      run.onProgress?.(message["done"], Number(message["seconds"] ?? 0));
+      run.onProgress?.(message["done"], Number(message["seconds"]));
   });
   try {
     const exit = await new Promise<number | string>((resolve, reject) => {

@@ -19,25 +19,24 @@ export type ScanRequest = {
   readonly threads?: number;
   readonly signal?: AbortSignal;
   /** `seconds`: since the model was loaded. */
-  readonly onProgress?: (done: number, total: number, seconds: number) => void;
+  readonly onProgress?: (done: number, seconds: number) => void;
 };
 
 /**
  * One forward of a model over some rows, without training, in one process: what its routers choose, written as a routing trace. Returns
- * the layers left out because a token may name one expert twice there (tables of token ids). Throws RUN_PYTHON, EVAL_START, EVAL_ENGINE.
+ * the layers left out because a token may name one expert twice there (tables of token ids). Throws EVAL_ENGINE.
  */
 export async function scanRouting(request: ScanRequest): Promise<readonly number[]> {
-  const { model, data, rows, trace, env, signal, onProgress } = request;
+  const { model, data, rows, trace, env, threads = 1, signal, onProgress } = request;
   const folder = mkdtempSync(join(tmpdir(), "tessera-scan-"));
   try {
-    const threads = request.threads ?? 1;
     const result = await runTool(pythonEngine(unwrap(enginePython(env)), ROOT), {
       tool: "perplexity",
-      spec: { model, data, rows, trace, out: join(folder, "losses"), threads },
       specPath: join(folder, "scan.json"),
+      spec: { model, data, rows, trace, out: join(folder, "losses"), threads },
       threads,
       ...(signal ? { signal } : {}),
-      onProgress: (done, seconds) => onProgress?.(done, rows.length, seconds),
+      ...(onProgress ? { onProgress } : {}),
     });
     return result["left"] as number[];
   } finally {

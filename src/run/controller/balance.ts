@@ -46,7 +46,7 @@ export async function foreseePlaces(
           rows: Array.from({ length: rows }, (_, i) => order?.[i] ?? i),
           env,
           signal,
-          onProgress: (done, total) => context.progress({ done, total, unit: "row", note: "scan" }),
+          onProgress: (done) => context.progress({ done, total: rows, unit: "row", note: "scan" }),
         });
   return foresee(model, layout, hashed, scanned);
 }

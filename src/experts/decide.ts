@@ -16,7 +16,7 @@ export type ControllerOptions = {
   readonly horizonSteps: number;
   readonly safety?: number;
   readonly goal?: number;
-  /** Standard deviation of one step's seconds that has nothing to do with loads; default 0. */
+  /** Standard deviation over steps of the seconds by whose fall a gain is told; default 0. */
   readonly stepNoiseSeconds?: number;
   /** Micro-batches a step: the slowest rank is met in each, so chance weighs more the smaller they are. Default 1. */
   readonly microBatches?: number;
@@ -42,7 +42,7 @@ export type Decision = {
  * Decides from recorded loads whether experts should move now. Pure: same history, same decision.
  * Per layer: the forecaster that back-tests best guesses the loads; the noise floor comes from the steps' own spread; the share of a
  * planned gain that comes true is measured by planning on the older part of the history and looking at the newer part; the horizon is
- * cut to what the loads' half-life supports; and a gain that the noise of step times would hide even over that horizon is left alone.
+ * cut to what the loads' half-life supports; and a gain that the noise of the steps would hide even over that horizon is left alone.
  * Errors: EXPERTS_HISTORY and those of `rebalance`.
  *
  * @param history loads of consecutive steps, oldest first, all of the same layers and experts
@@ -169,8 +169,8 @@ function stayLine(layers: readonly LayerDecision[]): Text {
 function hiddenLine(saved: number, least: number): Text {
   return both(
     {
-      en: "no move: it would save {saved} a step, and the noise of the step time hides what is below {least}",
-      zh: "不搬動：每步只省 {saved}，而低於 {least} 的收益會被步時的雜訊淹沒",
+      en: "no move: it would save {saved} a step, and the noise of the steps hides what is below {least}",
+      zh: "不搬動：每步只省 {saved}，而低於 {least} 的收益會被各步的雜訊淹沒",
     },
     { saved: formatSeconds(saved), least: formatSeconds(least) },
   );

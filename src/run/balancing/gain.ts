@@ -6,12 +6,18 @@ import type { ExpertTopology, WholeStep } from "./types.ts";
 type Gain = Omit<Extract<NewEvent, { kind: "balanceGain" }>, "kind" | "id" | "attempt" | "step">;
 
 /**
+ * Seconds of each step by whose fall a gain is told. A placement changes how long ranks wait for the busiest one, and nothing else of
+ * what they compute, so on one pipeline stage it is the time in the all-to-all (mean over ranks): what the machine does to all ranks
+ * alike drops out. With several stages waiting is spread over other messages too, and the clock of the step is all there is.
+ */
+export function tellingSeconds(steps: readonly WholeStep[], { pp }: ExpertTopology): number[] {
+  const waits = steps.map(exchanged);
+  return pp === 1 && waits.every(Number.isFinite) ? waits : steps.map((one) => one.seconds);
+}
+
+/**
  * What a move brought, from the steps before and after it. `moveSeconds`: as the ranks timed it; the boundary that it stopped says
  * better what was felt.
- *
- * A placement changes how long ranks wait for the busiest one, and nothing else of what they compute, so on one pipeline stage the gain
- * is the fall of the time in the all-to-all (mean over ranks): what the machine does to all ranks alike drops out. With several stages
- * waiting is spread over other messages too, and the clock of the step is all there is.
  */
 export function gainOf(
   before: readonly WholeStep[],
@@ -23,11 +29,9 @@ export function gainOf(
   if (!first || rest.length === 0 || before.length === 0) return undefined;
   const left = side(before);
   const right = side(rest);
-  const waited = topology.pp > 1 ? undefined : middle(before, exchanged);
-  const waits = middle(rest, exchanged);
-  const saved =
-    waited === undefined || waits === undefined ? left.stepSeconds - right.stepSeconds : waited - waits;
-  const usual = middle(rest, (one) => one.boundarySeconds) ?? 0;
+  const times = tellingSeconds([...before, ...rest], topology);
+  const saved = (median(times.slice(0, before.length)) ?? 0) - (median(times.slice(before.length)) ?? 0);
+  const usual = median(rest.map((one) => one.boundarySeconds).filter(Number.isFinite)) ?? 0;
   const felt = first.boundarySeconds - usual;
   const seconds = felt > 0 ? felt : moveSeconds;
   return {
@@ -37,10 +41,6 @@ export function gainOf(
     moveSeconds: seconds,
     paybackSteps: saved > 0 ? seconds / saved : null,
   };
-}
-
-function middle(steps: readonly WholeStep[], of: (step: WholeStep) => number): number | undefined {
-  return median(steps.map(of).filter(Number.isFinite));
 }
 
 function exchanged({ exchange }: WholeStep): number {

@@ -1,6 +1,7 @@
 import { decide, layerSlots, type RelocateCommand } from "../../experts/index.ts";
 import type { NewEvent } from "../journal/index.ts";
 import { median } from "./costs.ts";
+import { tellingSeconds } from "./gain.ts";
 import { guard, type GuardState } from "./memory.ts";
 import type { BalancePolicy, ExpertTopology, WholeStep } from "./types.ts";
 
@@ -71,17 +72,17 @@ function plan({ topology, policy, history, steps, cost }: Question, any: boolean
     mode: policy.mode === "on" ? "act" : "advise",
     horizonSteps: any ? Number.MAX_SAFE_INTEGER : Math.max(1, steps - now.step),
     safety: any ? 0 : policy.safety,
-    stepNoiseSeconds: any ? 0 : stepNoise(history),
+    stepNoiseSeconds: any ? 0 : noiseOf(tellingSeconds(history, topology)),
     microBatches: topology.microBatches,
   });
   return decision.ok ? { decision: decision.value, cost } : undefined;
 }
 
-/** Standard deviation of a step's seconds, from the differences of neighbours, so that what drifts is not noise. */
-function stepNoise(history: readonly WholeStep[]): number {
-  const jumps = history
+/** Standard deviation of a series, from the differences of neighbours, so that what drifts is not noise. */
+function noiseOf(seconds: readonly number[]): number {
+  const jumps = seconds
     .slice(1)
-    .map((one, i) => Math.abs(one.seconds - (history[i] as WholeStep).seconds))
+    .map((one, i) => Math.abs(one - (seconds[i] as number)))
     .filter(Number.isFinite);
   // 1.48: median absolute deviation to standard deviation; the difference of two has twice the variance.
   return (1.4826 * (median(jumps) ?? 0)) / Math.SQRT2;

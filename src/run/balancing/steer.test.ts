@@ -88,7 +88,7 @@ test("a gain that the noise of the steps hides over what is left of the run is l
   expect(play(0).sent.length).toBeGreaterThan(0);
   const hidden = play(12);
   expect(hidden.sent).toEqual([]);
-  expect(events(hidden, "balance")[0]?.line.en).toMatch(/noise of the step time hides/);
+  expect(events(hidden, "balance")[0]?.line.en).toMatch(/noise of the steps hides/);
 });
 
 test("a rank that is slower in all it does gets fewer tokens, and steps become as short as they can", () => {

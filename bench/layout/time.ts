@@ -49,7 +49,9 @@ const crossed = simumaxCases()
   .filter((c) => c.set.startsWith("A100"))
   .map((c) => estimate(c, a100).seconds / c.seconds);
 const middle = crossed.toSorted((a, b) => a - b)[crossed.length >> 1] as number;
-console.log("\nA100 PCIe, one node: nothing fitted, preset as it stands");
+console.log(
+  "\nA100 PCIe, one node: kernels and links of the preset from published tables of single operators, no step fitted",
+);
 console.log(`  as it stands            ${stats(crossed.map((ratio) => ratio - 1))}`);
 console.log(`  over its middle ratio   ${stats(crossed.map((ratio) => ratio / middle - 1))}`);
 

@@ -50,6 +50,37 @@ describe("collectives", () => {
     expect(seconds).toBeCloseTo(2e-5 + 7 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
   });
 
+  test("one ring through all members loads the edges between blocks with nearly the whole tensor", () => {
+    const bytes = 8e9;
+    const links: readonly Link[] = [
+      { name: "switch", span: 4, bandwidth: 20e9, efficiency: 1, latency: 0 },
+      { name: "sockets", span: 8, bandwidth: 4e9, efficiency: 1, latency: 0, ring: true },
+    ];
+    const seconds = (size: number, stride: number) =>
+      collectiveSeconds({ links, collectiveSeconds: 0 }, "allGather", bytes, { size, stride });
+    // The slow obvious twin: every edge of a ring carries all pieces but one; edges that cross share what a block's devices have.
+    const twin = (size: number, stride: number): number => {
+      const rings = 8 / size;
+      const crossing = 4 * 4e9;
+      const edge = (bytes * (size - 1)) / size;
+      return Math.max((rings * edge) / crossing, 4 / stride > 1 ? edge / 20e9 : 0);
+    };
+    for (const [size, stride] of [
+      [8, 1],
+      [4, 2],
+      [2, 4],
+    ] as const)
+      expect(seconds(size, stride)).toBeCloseTo(twin(size, stride), 9);
+    expect(seconds(4, 1)).toBeCloseTo((0.75 * bytes) / 20e9, 9);
+    const read = (ring: unknown) =>
+      parseCluster({
+        groups: [{ device: "h100", nodes: 1, links: [{ name: "a", span: "all", bandwidthGBs: 10, ring }] }],
+      });
+    const found = read(true);
+    expect(found.ok && found.value.groups[0]?.links[0]?.ring).toBe(true);
+    expect(read("yes").ok).toBe(false);
+  });
+
   test("time grows with bytes, and no group costs nothing", () => {
     fc.assert(
       fc.property(

@@ -67,7 +67,7 @@ export function collectiveSeconds(
           ? (kept(n / inner) * (here - inner)) / n
           : kind === "broadcast"
             ? 1 / inner
-            : (fan - 1) / fan / inner;
+            : (link.ring ? (here - 1) / here : (fan - 1) / fan) / inner;
       const rounds = kind === "allReduce" ? 2 : 1;
       transfer = Math.max(transfer, (rounds * bytes * share) / speed);
       hops += rounds * link.latency * hopCount(kind, fan);

@@ -283,7 +283,17 @@ function readEfficiency(r: Reader, data: unknown, path: string, base: Device | u
 }
 
 function readLink(r: Reader, data: unknown, path: string): Link {
-  const link = r.object(data, path, ["name", "span", "bandwidthGBs", "efficiency", "latencyMicroseconds"]);
+  const link = r.object(data, path, [
+    "name",
+    "span",
+    "bandwidthGBs",
+    "efficiency",
+    "latencyMicroseconds",
+    "ring",
+  ]);
+  const ring = link["ring"] ?? false;
+  if (typeof ring !== "boolean")
+    throw r.shape(`${path}.ring`, "must be true or false", "必須是 true 或 false");
   const span = link["span"] === "all" ? Number.POSITIVE_INFINITY : link["span"];
   return {
     name: r.text(link["name"] ?? "link", `${path}.name`),
@@ -301,6 +311,7 @@ function readLink(r: Reader, data: unknown, path: string): Link {
         high: 1e6,
         unit: "µs",
       }) * 1e-6,
+    ...(ring ? { ring } : {}),
   };
 }
 

@@ -66,6 +66,21 @@ const ASCEND: Efficiency = {
   origin: "fitted",
 };
 
+/**
+ * A100 as published tables of single kernels and collectives have it (SimuMax, configs/system/a100_pcie.json: products of 40 shapes,
+ * grouped products, attention, bytes); no training step is fitted.
+ */
+const A100: Efficiency = {
+  ...ASSUMED,
+  gemm: 0.78,
+  groupedGemm: 0.82,
+  attentionForward: 0.57,
+  attentionBackward: 0.49,
+  memory: 0.75,
+  matrixCores: 108,
+  origin: "fitted",
+};
+
 type Sheet = {
   title: string;
   vendor: Device["vendor"];
@@ -138,8 +153,8 @@ export const DEVICES: readonly Device[] = [
   device("910c", ascend("Ascend 910C die", 353.9, 61.3, 1.6 * T), ASCEND),
   device("950pr", { ...ascend("Ascend 950PR", 500, 119, 1.6 * T), fp8: 1000 * T, fp4: 2000 * T }, ASCEND),
   device("950dt", { ...ascend("Ascend 950DT", 500, 134, 4.0 * T), fp8: 1000 * T, fp4: 2000 * T }, ASCEND),
-  device("a100", nvidia("NVIDIA A100 SXM 80 GB", 312, 79.2, 2.04)),
-  device("a100-pcie", nvidia("NVIDIA A100 PCIe 80 GB", 312, 79.2, 1.94)),
+  device("a100", nvidia("NVIDIA A100 SXM 80 GB", 312, 79.2, 2.04), A100),
+  device("a100-pcie", nvidia("NVIDIA A100 PCIe 80 GB", 312, 79.2, 1.94), A100),
   device("h100", nvidia("NVIDIA H100 SXM", 989, 79.2, 3.35, { fp8: 1979 * T })),
   device("h100-500w", nvidia("NVIDIA H100 96 GB HBM2e, 500 W", 989, 94.5, 2.4, { fp8: 1979 * T })),
   device("h800", nvidia("NVIDIA H800", 989, 79.2, 3.35, { fp8: 1979 * T })),
@@ -251,7 +266,8 @@ export const WIRINGS: Readonly<Record<string, Wiring>> = {
   a100: nvlinkNode("a100", 300, 25),
   "a100-pcie": {
     ...nvlinkNode("a100-pcie", 0, 25),
-    links: [link("PCIe", 8, 20, 0.8, 5), ib(25)],
+    // Per device across the socket link: 16 GB/s shared by four, which is what SimuMax's table of collectives on such a node shows.
+    links: [link("PCIe", 4, 30, 0.69, 5), { ...link("sockets", 8, 4, 1, 5), ring: true }, ib(25)],
   },
   h100: nvlinkNode("h100", 450, 50),
   "h100-500w": nvlinkNode("h100-500w", 450, 50),

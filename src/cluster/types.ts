@@ -76,6 +76,11 @@ export type Link = {
   readonly efficiency: number;
   /** Seconds per hop. */
   readonly latency: number;
+  /**
+   * Gathers and scatters cross this level in one ring through all members (NCCL between nodes and sockets), so that each of its edges
+   * carries nearly the whole tensor; absent: blocks exchange among themselves what the others lack.
+   */
+  readonly ring?: boolean;
 };
 
 /** Equal nodes. A cluster with several groups is a mixed cluster; ranks run through the groups in order. */

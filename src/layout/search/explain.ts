@@ -3,7 +3,8 @@ import { type Layout, worldOf } from "../layout.ts";
 import { CATEGORIES, type Category, type MemoryReport } from "../memory/types.ts";
 import { STEP_TERMS, type Breakdown, type StepTerm } from "../time/index.ts";
 import type { ConstraintName } from "./problems.ts";
-import type { Found, Rejected, SearchResult } from "./search.ts";
+import type { Found } from "./found.ts";
+import type { Rejected, SearchResult } from "./search.ts";
 
 export const TERM_NAMES: Readonly<Record<StepTerm, Text>> = {
   matrix: { en: "matrix products", zh: "矩陣乘" },

@@ -18,11 +18,9 @@ export {
   modelFacts,
 } from "./problems.ts";
 export { QuickBounds } from "./quick.ts";
+export { fits, type Found, type MemoryModel } from "./found.ts";
 export {
   balancedStages,
-  fits,
-  type Found,
-  type MemoryModel,
   search,
   type SearchResult,
   splits,

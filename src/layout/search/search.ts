@@ -1,48 +1,13 @@
 import type { Text } from "../../base/index.ts";
-import type { Cluster, NodeGroup } from "../../cluster/index.ts";
-import type { Model } from "../../model/index.ts";
-import { evenStages, type Layout, stageRank, stageRanks, type Training } from "../layout.ts";
+import { evenStages, type Layout, stageRank, type Training } from "../layout.ts";
 import type { MemoryReport } from "../memory/types.ts";
-import { stageHomes, type StageHome, type StepTime, TimeModel, type Traits } from "../time/index.ts";
-import type { ConstraintName, Engine, Problem } from "./problems.ts";
+import { stageHomes, type StageHome, TimeModel } from "../time/index.ts";
+import type { ConstraintName, Problem } from "./problems.ts";
+import { fits, type Found, type SearchRequest } from "./found.ts";
 import { largestMemory, QuickBounds } from "./quick.ts";
-import { type Candidate, candidates, type Constraints } from "./space.ts";
+import { shifted } from "./shift.ts";
+import { type Candidate, candidates } from "./space.ts";
 import { splitStages } from "./split.ts";
-
-/** Predicts memory of a layout; injected so that the search does not depend on how. */
-export type MemoryModel = (
-  model: Model,
-  layout: Layout,
-  training: Training,
-  engine: Engine,
-  homes: readonly StageHome[],
-  traits: Traits,
-) => MemoryReport;
-
-export type SearchRequest = {
-  readonly model: Model;
-  readonly cluster: Cluster;
-  readonly training: Training;
-  readonly traits: Traits;
-  readonly constraints: Constraints;
-  readonly world: number;
-  readonly memory: MemoryModel;
-  /** Share of a device's memory kept free. */
-  readonly margin: number;
-  /** Most layouts simulated. */
-  readonly simulate: number;
-  /** Stop simulating when no remaining layout can beat the best one (default); false fills `simulate` for the list. */
-  readonly prune?: boolean;
-};
-
-export type Found = {
-  readonly layout: Layout;
-  readonly training: Training;
-  readonly time: StepTime;
-  readonly memory: MemoryReport;
-  /** Bytes left on the fullest device after everything, margin not deducted. */
-  readonly free: number;
-};
 
 export type Rejected = {
   readonly layout: Layout;
@@ -149,9 +114,18 @@ export function search(request: SearchRequest): SearchResult {
       free: fitted.free,
     });
   }
-  found.sort((a, b) => a.time.seconds - b.time.seconds);
+  const sort = () => found.sort((a, b) => a.time.seconds - b.time.seconds);
+  sort();
+  if (cluster.groups.length > 1) {
+    for (const [i, one] of found.slice(0, SHIFTED).entries())
+      found[i] = shifted(one, request, of(one.training.microBatch).time);
+    sort();
+  }
   return { found, rejected, illegal, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
 }
+
+/** Layouts of a mixed cluster whose stages are settled layer by layer. */
+const SHIFTED = 8;
 
 type Tried = {
   readonly fitted?: { readonly layout: Layout; readonly memory: MemoryReport; readonly free: number };
@@ -345,30 +319,4 @@ function balance(
     extra: (stage) => extra[stage] as number,
     ...(most ? { most } : {}),
   });
-}
-
-/** Whether every rank fits its own device, and every node its host memory. `short` > 0 says by how much it does not. */
-export function fits(
-  memory: MemoryReport,
-  layout: Layout,
-  homes: readonly StageHome[],
-  margin: number,
-): { short: number; free: number; host: boolean } {
-  let short = Number.NEGATIVE_INFINITY;
-  let free = Number.POSITIVE_INFINITY;
-  let host = false;
-  for (const { ppRank, memory: rank } of memory.classes) {
-    const home = homes[ppRank] as StageHome;
-    const used = rank.reserved + rank.framework;
-    free = Math.min(free, home.device.memoryBytes - used);
-    short = Math.max(short, used - home.device.memoryBytes * (1 - margin));
-    const group: NodeGroup = home.group;
-    const onNode = Math.min(group.devicesPerNode, stageRanks(layout));
-    const over = (rank.host * onNode - group.hostMemoryBytes * 0.9) / onNode;
-    if (over > 0 && over > short) {
-      short = over;
-      host = true;
-    }
-  }
-  return { short, free, host };
 }

@@ -47,6 +47,17 @@ export const layoutFail = catalog({
     message: { en: "{target} cannot express {what}", zh: "{target} 無法表達 {what}" },
     next: { en: "pick another target, or plan with that left out", zh: "改用其他目標，或在規劃時排除此項" },
   },
+  EXPORT_NOTHING: {
+    exit: EXIT.infeasible,
+    message: {
+      en: "no layout that the target can run is legal on {devices} devices: {what}",
+      zh: "在 {devices} 個加速器上，沒有目標能執行的合法佈局：{what}",
+    },
+    next: {
+      en: "plan with that left out (--no-mtp, --optimizer, --precision, --swap no), or pick another target",
+      zh: "在規劃時排除此項（--no-mtp、--optimizer、--precision、--swap no），或改用其他目標",
+    },
+  },
   EXPORT_READ: {
     exit: EXIT.usage,
     message: { en: "cannot read {target} settings back: {detail}", zh: "無法讀回 {target} 的設定：{detail}" },

@@ -77,4 +77,5 @@ export {
 export { type CaseModel, type EstimateCase, readCase } from "./case.ts";
 export { casesJsonSchema } from "./case-schema.ts";
 export { estimate, type Estimate, plainMemory } from "./estimate.ts";
+export { requestFor } from "./export/target.ts";
 export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

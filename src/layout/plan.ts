@@ -110,7 +110,8 @@ export function searchAll(request: PlanRequest): SearchResult {
   if (request.world !== undefined) return all;
   const leading = bestLeading(request, all.found[0]?.time.seconds);
   if (leading) return leading;
-  if (all.found.length > 0 || all.nearest) return all;
+  // Where a layout is legal but its target has no word for it, fewer devices are no help.
+  if (all.found.length > 0 || all.nearest || all.illegal.has("target")) return all;
   const devices = clusterDevices(request.cluster);
   const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
   // One node less at a time; of a very large cluster the round counts only, which are the likelier ones.
@@ -254,6 +255,8 @@ function noPlan(request: PlanRequest, result: SearchResult) {
   const { cluster, training } = request;
   const devices = request.world ?? clusterDevices(cluster);
   if (!result.nearest) {
+    const unexpressed = result.illegal.get("target");
+    if (unexpressed) return layoutFail("EXPORT_NOTHING", { devices, what: unexpressed.detail });
     return layoutFail("PLAN_NO_LAYOUT", {
       devices,
       batch: training.globalBatch,

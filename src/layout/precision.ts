@@ -9,7 +9,8 @@ const products = (format: "fp8" | "fp4") => ({ compute: format, expertCompute: f
 
 /**
  * Formats by the names that recipes use. fp8, mxfp8 and fp4 stand for the products: stacks keep bf16 weights beside them, and a
- * Blackwell mxfp8 weight kept by rows and by columns is as large as a bf16 one. `fp8-weights` keeps 8-bit weights only.
+ * Blackwell mxfp8 weight kept by rows and by columns is as large as a bf16 one. `fp8-weights` keeps 8-bit weights only. `bf16-fsdp` is the
+ * mixed precision of FSDP2: fp32 weights, cut, that are gathered and run in bf16.
  */
 export const PRECISIONS = {
   bf16: { precision: BF16_MIXED, traits: {} },
@@ -18,6 +19,7 @@ export const PRECISIONS = {
     traits: {},
   },
   "bf16-pure": { precision: { ...BF16_MIXED, gradients: "bfloat16", master: "none" }, traits: {} },
+  "bf16-fsdp": { precision: { ...FLOAT32, activations: "bfloat16", dispatch: "bfloat16" }, traits: {} },
   fp8: { precision: BF16_MIXED, traits: products("fp8") },
   mxfp8: { precision: BF16_MIXED, traits: products("fp8") },
   "fp8-weights": { precision: { ...BF16_MIXED, weights: "fp8" }, traits: products("fp8") },

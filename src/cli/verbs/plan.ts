@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { Option } from "commander";
-import { EXIT, unwrap } from "../../base/index.ts";
+import { EXIT, formatSeconds, unwrap } from "../../base/index.ts";
 import type { MathFormat } from "../../cluster/index.ts";
 import {
   type Constraints,
@@ -10,12 +10,14 @@ import {
   type Engine,
   exportPlan,
   type OptimizerKind,
+  type Plan,
   plainMemory,
   planFrom,
   type PlanRequest,
   type PrecisionName,
   PRECISIONS,
   rejectedRows,
+  requestFor,
   type RejectedRow,
   SCHEDULES,
   searchAll,
@@ -27,7 +29,7 @@ import {
 } from "../../layout/index.ts";
 import type { Model } from "../../model/index.ts";
 import { type LoadedRecipe, loadRecipe } from "../../run/index.ts";
-import type { Verb } from "../context.ts";
+import type { Context, Verb } from "../context.ts";
 import { refuseRecipe } from "../recipe-faults.ts";
 import {
   missing,
@@ -133,23 +135,14 @@ export const plan: Verb = {
           const typed = (name: keyof Options) => command.getOptionValueSource(name) === "cli";
           const loaded = recipe === undefined ? undefined : loadRecipe(resolve(context.cwd, recipe));
           if (loaded && !loaded.ok) return refuseRecipe(context, loaded.error);
-          const request = loaded
+          const given = loaded
             ? requestOf(context.cwd, loaded.value, options, typed)
             : planRequest(context.cwd, options);
+          const asked = { precision: loaded !== undefined || typed("precision") };
+          const request = options.export ? requestFor(given, options.export, asked) : given;
           const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
-          if (options.export) {
-            const text = unwrap(exportPlan(found, options.export));
-            context.talk(`${found.name}: ${options.export}`);
-            context.out(text);
-            context.data({
-              schema: "tessera.export/v1",
-              target: options.export,
-              name: found.name,
-              settings: text,
-            });
-            return EXIT.done;
-          }
+          if (options.export) return printExport(context, found, options.export);
           const line = progressLine(context);
           const count = options.fallback === "0" ? 0 : number("--fallback", options.fallback);
           const lost =
@@ -189,6 +182,18 @@ export const plan: Verb = {
       );
   },
 };
+
+function printExport(context: Context, found: Plan, target: Target) {
+  const settings = unwrap(exportPlan(found, target));
+  const text = {
+    en: "the fastest plan that {target} can run: {name}, {seconds} a step",
+    zh: "{target} 能執行的最快佈局：{name}，每步 {seconds}",
+  };
+  context.talk(context.say(text, { target, name: found.name, seconds: formatSeconds(found.time.seconds) }));
+  context.out(settings);
+  context.data({ schema: "tessera.export/v1", target, name: found.name, settings });
+  return EXIT.done;
+}
 
 const PROGRESS = {
   lost: { en: "plans for lost nodes: {at} of {of}", zh: "節點丟失方案：{at}／{of}" },
@@ -279,7 +284,7 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
       globalBatch: number("--batch", options.batch),
       precision: PRECISIONS[options.precision].precision,
       optimizer: options.optimizer,
-      mtp: options.mtp,
+      mtp: options.mtp && model.mtp.length > 0,
     },
     constraints: { engine: options.engine, ...constraintsOf(options) },
     traits: {

@@ -1,4 +1,4 @@
-import { err, ok, type Result } from "../../base/index.ts";
+import { err, ok, type Result, type Text } from "../../base/index.ts";
 import { layoutFail } from "../errors.ts";
 import { fromArguments, fromYaml, toArguments, toYaml } from "./formats.ts";
 import { fromAutomodel, fromTorchtitan, fromVeomni, toAutomodel, toTorchtitan, toVeomni } from "./fsdp.ts";
@@ -18,17 +18,30 @@ export const TARGETS = [
 ] as const;
 export type Target = (typeof TARGETS)[number];
 
+type Read = (text: string, context: ReadContext) => Settings;
 type Form = {
   readonly title: string;
+  /** Throws what it cannot express; many times cheaper than writing. */
+  readonly check: (settings: Settings) => void;
   readonly write: (settings: Settings) => string;
-  readonly read: (text: string, context: ReadContext) => Settings;
+  readonly read: Read;
 };
 
-const flags = (flavour: "megatron" | "mindspeed"): Form => ({
-  title: flavour === "megatron" ? "Megatron-LM" : "MindSpeed-LLM",
-  write: (s) => toArguments(toMegatron(s, flavour)),
-  read: (text, context) => fromMegatron(fromArguments(text), context, flavour),
+/** A stack's settings are keys first, then text. */
+const form = <K>(title: string, to: (s: Settings) => K, text: (keys: K) => string, read: Read): Form => ({
+  title,
+  check: (settings) => void to(settings),
+  write: (settings) => text(to(settings)),
+  read,
 });
+
+const flags = (flavour: "megatron" | "mindspeed"): Form =>
+  form(
+    flavour === "megatron" ? "Megatron-LM" : "MindSpeed-LLM",
+    (s) => toMegatron(s, flavour),
+    toArguments,
+    (text, context) => fromMegatron(fromArguments(text), context, flavour),
+  );
 
 /** Parts of Megatron-Bridge's container; every other name belongs to `model`. */
 const BRIDGE: Readonly<Record<string, string>> = {
@@ -61,11 +74,12 @@ const RENAMED: Readonly<Record<string, string>> = {
 };
 const ORIGINAL = new Map(Object.entries(RENAMED).map(([name, theirs]) => [theirs, name]));
 
-const bridge: Form = {
-  title: "Megatron-Bridge",
-  write: (s) => {
+const bridge = form(
+  "Megatron-Bridge",
+  (s) => toMegatron(s, "megatron"),
+  (given) => {
     const keys: Keys = {};
-    for (const [name, value] of Object.entries(toMegatron(s, "megatron"))) {
+    for (const [name, value] of Object.entries(given)) {
       // The container derives it from the sequence length.
       if (name === "max-position-embeddings") continue;
       if (name === "grad-reduce-in-bf16") keys["ddp.grad_reduce_in_fp32"] = false;
@@ -73,7 +87,7 @@ const bridge: Form = {
     }
     return toYaml(keys);
   },
-  read: (text, context) => {
+  (text, context) => {
     const keys: Keys = {};
     for (const [path, value] of Object.entries(fromYaml(text))) {
       const name = path.slice(path.indexOf(".") + 1).replaceAll("_", "-");
@@ -82,12 +96,12 @@ const bridge: Form = {
     }
     return fromMegatron(keys, context, "megatron");
   },
-};
+);
 
 /** Layout and batch as the worker spec of our own engine names them. */
-const tessera: Form = {
-  title: "Tessera",
-  write: ({ layout, training, products }) => {
+const tessera = form(
+  "Tessera",
+  ({ layout, training, products }) => {
     need(products === undefined, `${products} products`, `${products} 矩陣乘`);
     need(
       layout.tp === 1 && layout.cp === 1 && layout.etp === 1,
@@ -108,34 +122,37 @@ const tessera: Form = {
     );
     need(layout.stageRecompute === undefined, "recomputation that differs by stage", "各階段不同的重算");
     need(layout.offload.optimizer === 0 && layout.offload.activations.length === 0, "offload", "換出");
-    need(layout.reshardAfterForward, "weights that stay gathered", "保持聚合的權重");
+    // The engine keeps weights gathered between the passes of a pipeline, and only there.
+    const resharded = layout.pp === 1;
+    need(
+      layout.reshardAfterForward === resharded,
+      resharded ? "weights that stay gathered" : "a pipeline that gives its weights back after each pass",
+      resharded ? "保持聚合的權重" : "每次傳遞後釋放權重的流水線",
+    );
     const { pp, vpp, tp, cp, dpReplicate, dpShard, ep, schedule, stages, recompute, slotsPerRank } = layout;
     const { sequence, microBatch, globalBatch, precision, optimizer, mtp } = training;
-    return `${JSON.stringify(
-      {
-        layout: {
-          pp,
-          vpp,
-          tp,
-          cp,
-          dpReplicate,
-          dpShard,
-          ep,
-          schedule,
-          stages,
-          recompute: recompute.kind,
-          slotsPerRank: slotsPerRank ?? null,
-        },
-        precision,
-        batch: { sequenceLength: sequence, microBatch, globalBatch },
-        optimizer: { kind: optimizer },
-        mtp,
+    return {
+      layout: {
+        pp,
+        vpp,
+        tp,
+        cp,
+        dpReplicate,
+        dpShard,
+        ep,
+        schedule,
+        stages,
+        recompute: recompute.kind,
+        slotsPerRank: slotsPerRank ?? null,
       },
-      null,
-      2,
-    )}\n`;
+      precision,
+      batch: { sequenceLength: sequence, microBatch, globalBatch },
+      optimizer: { kind: optimizer },
+      mtp,
+    };
   },
-  read: (text) => {
+  (document) => `${JSON.stringify(document, null, 2)}\n`,
+  (text) => {
     const data = parseJson(text) as {
       layout: Settings["layout"] & { recompute: string; slotsPerRank: number | null };
       precision: Settings["training"]["precision"];
@@ -159,7 +176,7 @@ const tessera: Form = {
         sequenceParallel: false,
         contextParallel: "allGather",
         zero: 3,
-        reshardAfterForward: true,
+        reshardAfterForward: layout.pp === 1,
         offload: { optimizer: 0, activations: [] },
         recompute: { kind: recompute === "full" ? "full" : "none" },
         ...(slotsPerRank === null ? {} : { slotsPerRank }),
@@ -174,7 +191,7 @@ const tessera: Form = {
       },
     };
   },
-};
+);
 
 function parseJson(text: string): unknown {
   try {
@@ -189,21 +206,13 @@ const FORMS: Readonly<Record<Target, Form>> = {
   megatron: flags("megatron"),
   mindspeed: flags("mindspeed"),
   bridge,
-  torchtitan: {
-    title: "torchtitan",
-    write: (s) => toArguments(toTorchtitan(s)),
-    read: (text, context) => fromTorchtitan(fromArguments(text), context),
-  },
-  automodel: {
-    title: "NeMo AutoModel",
-    write: (s) => toYaml(toAutomodel(s)),
-    read: (text, context) => fromAutomodel(fromYaml(text), context),
-  },
-  veomni: {
-    title: "VeOmni",
-    write: (s) => toYaml(toVeomni(s)),
-    read: (text, context) => fromVeomni(fromYaml(text), context),
-  },
+  torchtitan: form("torchtitan", toTorchtitan, toArguments, (text, context) =>
+    fromTorchtitan(fromArguments(text), context),
+  ),
+  automodel: form("NeMo AutoModel", toAutomodel, toYaml, (text, context) =>
+    fromAutomodel(fromYaml(text), context),
+  ),
+  veomni: form("VeOmni", toVeomni, toYaml, (text, context) => fromVeomni(fromYaml(text), context)),
   tessera,
 };
 
@@ -219,6 +228,21 @@ export function exportPlan(settings: Settings, target: Target): Result<string> {
   } catch (cause) {
     if (cause instanceof Cannot)
       return err(layoutFail("EXPORT_UNSUPPORTED", { target: form.title, what: cause.text }));
+    throw cause;
+  }
+}
+
+/** What a stack cannot express in a plan, without writing it. */
+export function exportProblem(settings: Settings, target: Target): Text | undefined {
+  const { title, check } = FORMS[target];
+  try {
+    check(canonical(settings));
+    return undefined;
+  } catch (cause) {
+    if (cause instanceof Cannot) {
+      const { en, zh } = cause.text;
+      return { en: `${title} cannot express ${en}`, zh: `${title} 無法表達 ${zh}` };
+    }
     throw cause;
   }
 }

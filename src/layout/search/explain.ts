@@ -45,6 +45,7 @@ export const CONSTRAINT_NAMES: Readonly<Record<ConstraintName, Text>> = {
   contextParallel: { en: "context parallelism", zh: "上下文並行" },
   tensorDomain: { en: "tensor parallelism leaves its domain", zh: "張量並行越出高速域" },
   engine: { en: "engine", zh: "引擎" },
+  target: { en: "the stack to export to", zh: "輸出目標框架" },
   memory: { en: "device memory", zh: "加速器記憶體" },
   hostMemory: { en: "host memory", zh: "主機記憶體" },
   slower: { en: "slower", zh: "較慢" },

@@ -28,6 +28,7 @@ export type ConstraintName =
   | "contextParallel"
   | "tensorDomain"
   | "engine"
+  | "target"
   | "memory"
   | "hostMemory"
   | "slower";

@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import type { Cluster } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
 import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
@@ -21,6 +22,8 @@ export type Constraints = {
   readonly optimizerOffload?: readonly number[];
   /** Slots of each ep rank for experts and copies. */
   readonly slotsPerRank?: number;
+  /** What the stack that will run the layout cannot express in it. */
+  readonly expressible?: (layout: Layout, training: Training) => Text | undefined;
   /** The same as slots beyond a rank's share of the experts; capped at one slot an expert, more would be no use. */
   readonly spareSlots?: number;
 };
@@ -131,7 +134,8 @@ export function* candidates(
                           ...slotsOf(c, facts.experts, ep),
                         };
                         const { microBatch } = chosen;
-                        const problem = degreeProblem(facts, layout, chosen, c.engine);
+                        const problem =
+                          degreeProblem(facts, layout, chosen, c.engine) ?? unexpressed(c, layout, chosen);
                         if (problem) illegal?.({ layout, microBatch }, problem);
                         else yield { layout, microBatch };
                       }
@@ -145,6 +149,11 @@ export function* candidates(
       }
     }
   }
+}
+
+function unexpressed(c: Constraints, layout: Layout, training: Training): Problem | undefined {
+  const detail = c.expressible?.(layout, training);
+  return detail && { constraint: "target", detail };
 }
 
 function slotsOf(c: Constraints, experts: number, ep: number): Pick<Layout, "slotsPerRank"> {

@@ -100,7 +100,9 @@ export function stateSeconds(
   const { precision, optimizer } = training;
   const { device, wires } = home;
   const gradient = GRADIENT[precision.gradients];
-  const weight = WEIGHT[precision.weights];
+  // FSDP2 gathers in the format it computes in.
+  const gathered = layout.zero === 3 && precision.activations === "bfloat16" ? 2 : 4;
+  const weight = Math.min(WEIGHT[precision.weights], gathered);
   const data = layout.dpShard * layout.cp;
   const expertRanks = expertData(layout);
   const expertShard = Math.max(1, Math.round(expertRanks / layout.dpReplicate));

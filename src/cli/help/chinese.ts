@@ -40,6 +40,7 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "share of device memory kept free (default 0.04)": "加速器記憶體保留不用的比例（預設 0.04）",
   "alternatives listed": "列出的備選數",
   "print the settings of another stack instead": "改為輸出其他訓練框架的設定",
+  "print what this rank holds of every tensor instead": "改為輸出此進程持有每個張量的哪一部分",
   "serve the planner page on this machine and print its address": "在本機開啟規劃頁面並輸出網址",
   "plans for up to this many lost nodes": "最多失去這麼多節點時的備用佈局",
   "what one more of anything would buy": "任何資源多一份能換來什麼",

@@ -52,7 +52,10 @@ const fail = catalog({
   PLAN_MISSING: {
     exit: EXIT.usage,
     message: { en: "{option} is missing", zh: "缺少 {option}" },
-    next: { en: "tessera plan --help", zh: "tessera plan --help" },
+    next: {
+      en: "for example tessera plan --model deepseek-v4-pro --cluster 910c:512, or tessera plan recipe.yaml",
+      zh: "例如 tessera plan --model deepseek-v4-pro --cluster 910c:512，或 tessera plan recipe.yaml",
+    },
   },
   PLAN_RATIO: {
     exit: EXIT.usage,

@@ -41,6 +41,7 @@ import {
   readModel,
   readRouting,
 } from "../planner/inputs.ts";
+import { piecesText, rankPieces } from "../planner/pieces.ts";
 import { recipeRequest } from "../planner/recipe.ts";
 import { progressLine } from "../progress-line.ts";
 import { servePlanner } from "../planner/serve.ts";
@@ -63,6 +64,7 @@ type Options = {
   fallback: string;
   whatIf: boolean;
   whyNot?: string;
+  pieces?: string;
   export?: Target;
   open: boolean;
   top: string;
@@ -125,6 +127,7 @@ export const plan: Verb = {
       .addOption(
         new Option("--export <target>", "print the settings of another stack instead").choices(TARGETS),
       )
+      .option("--pieces <rank>", "print what this rank holds of every tensor instead")
       .option("--open", "serve the planner page on this machine and print its address", false)
       .option("--fallback <nodes>", "plans for up to this many lost nodes", "0")
       .option("--what-if", "what one more of anything would buy", false)
@@ -143,6 +146,12 @@ export const plan: Verb = {
           const result = searchAll(request);
           const found = unwrap(planFrom(request, result));
           if (options.export) return printExport(context, found, options.export);
+          if (options.pieces !== undefined) {
+            const pieces = rankPieces(request, found, options.pieces);
+            context.out(`${found.name}\n${piecesText(pieces, context.lang)}`);
+            context.data({ schema: "tessera.pieces/v1", name: found.name, ...pieces });
+            return EXIT.done;
+          }
           const line = progressLine(context);
           const count = options.fallback === "0" ? 0 : number("--fallback", options.fallback);
           const lost =

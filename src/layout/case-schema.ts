@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { Lang } from "../base/index.ts";
 import { type JsonSchema, jsonSchemaOf, key } from "../base/schema.ts";
+import { TARGETS } from "./export/index.ts";
 import {
   BF16_MIXED,
   type Layout,
@@ -250,8 +251,23 @@ export const caseSchema = z.strictObject({
     "the stack whose rules hold",
     "適用哪個框架的規則",
   ),
+  settings: key(
+    z
+      .strictObject({
+        target: key(z.enum(TARGETS), "the stack whose settings they are", "設定屬於哪個框架"),
+        text: key(z.string().min(1).optional(), "the settings themselves", "設定的內容"),
+        file: key(z.string().min(1).optional(), "or the file that holds them", "或存放設定的檔案"),
+      })
+      .optional(),
+    "launch arguments or configuration of another stack, instead of `layout` and `training`",
+    "其他框架的啟動參數或設定檔，取代 `layout` 與 `training`",
+  ),
   layout: key(layout.prefault({}), "which piece of the model lies on which rank", "模型各部分放在哪個進程"),
-  training: key(training, "what a step trains", "一步訓練的內容"),
+  training: key(
+    training.optional(),
+    "what a step trains; needed without `settings`",
+    "一步訓練的內容；沒有 `settings` 時必填",
+  ),
   traits: key(
     traits.default({}),
     "how the stack runs; absent keys are the engine's",

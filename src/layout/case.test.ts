@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { say } from "../base/index.ts";
+import { say, unwrap } from "../base/index.ts";
 import { readCase } from "./case.ts";
 import { checkedCase } from "./case-faults.ts";
 import { caseJsonSchema } from "./case-schema.ts";
+import { BF16_MIXED, estimate, exportPlan, type Layout, PRECISIONS, SINGLE, TARGETS } from "./index.ts";
 
 const CASE = {
   name: "a",
@@ -109,6 +110,62 @@ test("whatever a case says, it is read or refused in both languages, with its nu
       expect(entry.next).toBeDefined();
     }),
     { numRuns: 600 },
+  );
+});
+
+/** Exports of the plan above for all stacks, damaged in one place. */
+const SETTINGS = TARGETS.flatMap((target) => {
+  const sharded = ["torchtitan", "automodel", "veomni", "tessera"].includes(target);
+  const layout: Layout = {
+    ...SINGLE,
+    dpShard: 16,
+    ep: 4,
+    zero: sharded ? 3 : 1,
+    sequenceParallel: false,
+    stages: [Array.from({ length: 8 }, (_, i) => i)],
+  };
+  const training = {
+    sequence: 4096,
+    microBatch: 1,
+    globalBatch: 32,
+    precision: sharded ? PRECISIONS["bf16-fsdp"].precision : BF16_MIXED,
+    optimizer: "adamw" as const,
+    mtp: false,
+  };
+  return { target, text: unwrap(exportPlan({ layout, training }, target)) };
+});
+
+test("settings of every stack are answered as they were written", () => {
+  for (const settings of SETTINGS) {
+    const { training: _training, layout: _layout, engine: _engine, traits: _traits, ...rest } = CASE;
+    const read = unwrap(readCase({ ...rest, settings }));
+    expect(read.layout.dpShard).toBe(16);
+    expect(read.training.globalBatch).toBe(32);
+    expect(Number.isFinite(estimate(read).time.seconds)).toBe(true);
+  }
+});
+
+test("damaged settings are read or refused, never a crash", () => {
+  const { training: _training, layout: _layout, engine: _engine, ...rest } = CASE;
+  const damaged = fc
+    .tuple(
+      fc.constantFrom(...SETTINGS),
+      fc.nat(),
+      fc.nat(40),
+      fc.constantFrom("", "0", "x", "-1", "null", "{", "[]", "1.5"),
+    )
+    .map(([{ target, text }, at, cut, put]) => {
+      const from = at % text.length;
+      return { target, text: `${text.slice(0, from)}${put}${text.slice(from + cut)}` || "x" };
+    });
+  fc.assert(
+    fc.property(damaged, (settings) => {
+      const read = readCase({ ...rest, settings }, { index: 7 });
+      if (read.ok) expect(Number.isFinite(estimate(read.value).time.seconds)).toBe(true);
+      else
+        expect(say(read.error.entry.message, "zh", read.error.params)).not.toMatch(/undefined|NaN|\{\w+\}/);
+    }),
+    { numRuns: 1500 },
   );
 });
 

@@ -4,7 +4,9 @@ import { type ImportOptions, importModel, knownConfig, type Model } from "../mod
 import { caseFault, checkedCase } from "./case-faults.ts";
 import { type CaseData, STACKS } from "./case-schema.ts";
 import { layoutFail } from "./errors.ts";
+import { importPlan } from "./export/index.ts";
 import {
+  BF16_MIXED,
   type Layout,
   type Offload,
   type Precision,
@@ -38,6 +40,8 @@ export type CaseOptions = {
   readonly adapt?: (cluster: Cluster) => Cluster;
   /** The config that a text names; without this only well-known models have one. */
   readonly find?: (name: string) => CaseModel;
+  /** The text of a file that settings name. */
+  readonly open?: (path: string) => string;
 };
 
 /** Reads a case. Absent degrees are 1, absent dpShard takes the devices that remain, absent stages are balanced by time. */
@@ -60,14 +64,20 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
   const name = given.name ?? `case ${index}`;
   const model = inCase(index, "model", () => readModel(given, name, options, bad));
   const cluster = inCase(index, "cluster", () => adapt(unwrapOr(clusterOf(given.cluster))));
-  const engine: Engine = given.engine === "tessera" ? "tessera" : "megatron";
-  const draft = readLayout(given, cluster, bad);
-  const { training, formats } = readTraining(given.training, draft, model, bad);
+  const stack = given.settings?.target === "tessera" ? "tessera" : given.engine;
+  const engine: Engine = stack === "tessera" ? "tessera" : "megatron";
+  const {
+    layout: draft,
+    training,
+    formats,
+  } = given.settings
+    ? inCase(index, "settings", () => readSettings(given, model, cluster, options, bad))
+    : readPlain(given, model, cluster, bad);
   const traits = { ...engineTraits(engine, training, formats), ...defined<Traits>(given.traits) };
-  const stages =
-    readStages(given.layout.stages, model, draft, bad) ??
-    balanced(bad, model, cluster, training, traits, draft);
-  const layout = { ...draft, stages };
+  const layout =
+    draft.stages.length > 0
+      ? draft
+      : { ...draft, stages: balanced(bad, model, cluster, training, traits, draft) };
   const problem = layoutProblem(modelFacts(model), layout, training, engine, cluster);
   if (problem) {
     const { en, zh } = problem.detail;
@@ -131,7 +141,58 @@ const clusterOf = (given: CaseData["cluster"]): Result<Cluster> =>
 const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !Array.isArray(value);
 
-function readTraining(t: CaseData["training"], layout: Layout, model: Model, bad: Bad) {
+/** What settings must say, however they say it. */
+const NEEDED = [
+  ...Object.keys(SINGLE),
+  ...["stages", "sequence", "microBatch", "globalBatch", "precision", "optimizer", "mtp"],
+  ...Object.keys(BF16_MIXED),
+];
+
+/** What another stack was told, read as its own reader does. */
+function readSettings(given: CaseData, model: Model, cluster: Cluster, options: CaseOptions, bad: Bad) {
+  const { target, text, file } = given.settings as NonNullable<CaseData["settings"]>;
+  if (given.training !== undefined) {
+    throw bad("training", "says again what settings says; give one of them", "與 settings 重複；請擇一");
+  }
+  if ((text === undefined) === (file === undefined) || (file !== undefined && !options.open)) {
+    throw bad("settings", "needs text or file, one of them", "須有 text 或 file 其一");
+  }
+  const read = text ?? (options.open as (path: string) => string)(file as string);
+  const world = clusterDevices(cluster);
+  const { layout, training, products } = unwrapOr(
+    importPlan(read, target, { world, layers: model.layers.length }),
+  );
+  // What a stack's file may leave out or say oddly is held against the same schema.
+  const told: Readonly<Record<string, unknown>> = { ...layout, ...training, ...training.precision };
+  const absent = NEEDED.find((name) => told[name] === undefined);
+  if (absent) throw bad("settings", `${absent} is missing`, `缺少 ${absent}`);
+  checkedCase({ model: "read", cluster: "read", layout, training }, options.index ?? 0);
+  checkWorld(layout, world, bad);
+  const formats: Partial<Traits> = products ? { compute: products, expertCompute: products } : {};
+  return { layout, training: { ...training, mtp: training.mtp && model.mtp.length > 0 }, formats };
+}
+
+/** What the case says itself. */
+function readPlain(given: CaseData, model: Model, cluster: Cluster, bad: Bad) {
+  if (given.training === undefined) {
+    throw bad("training", "is missing: give it, or settings", "缺少：請給它或 settings");
+  }
+  const layout = readLayout(given, cluster, bad);
+  const stages = readStages(given.layout.stages, model, layout, bad) ?? [];
+  return { layout: { ...layout, stages }, ...readTraining(given.training, layout, model, bad) };
+}
+
+function checkWorld(layout: Layout, world: number, bad: Bad): void {
+  const used = worldOf(layout);
+  if (used <= world) return;
+  throw bad(
+    "layout",
+    `uses ${used} devices, the cluster has ${world}`,
+    `用到 ${used} 個加速器，叢集只有 ${world} 個`,
+  );
+}
+
+function readTraining(t: NonNullable<CaseData["training"]>, layout: Layout, model: Model, bad: Bad) {
   const { precision: named, microBatches, globalBatch, mtp, capacityFactor, padBatch, ...plain } = t;
   if (globalBatch !== undefined && microBatches !== undefined) {
     throw bad(
@@ -160,7 +221,8 @@ function readTraining(t: CaseData["training"], layout: Layout, model: Model, bad
   return { training, formats };
 }
 
-const full = ({ experts, ...rest }: Exclude<CaseData["training"]["precision"], string>): Precision =>
+type Formats = Exclude<NonNullable<CaseData["training"]>["precision"], string>;
+const full = ({ experts, ...rest }: Formats): Precision =>
   experts === undefined ? rest : { ...rest, experts };
 
 /** Everything but the stage list. */
@@ -199,13 +261,7 @@ function readLayout({ layout: l, engine: stack }: CaseData, cluster: Cluster, ba
     ...(l.slotsPerRank === undefined ? {} : { slotsPerRank: l.slotsPerRank }),
     offload: readOffload(l.offload),
   };
-  if (worldOf(layout) > world) {
-    throw bad(
-      "layout",
-      `uses ${worldOf(layout)} devices, the cluster has ${world}`,
-      `用到 ${worldOf(layout)} 個加速器，叢集只有 ${world} 個`,
-    );
-  }
+  checkWorld(layout, world, bad);
   return layout;
 }
 

@@ -177,6 +177,21 @@ test("a fault in a case's model or cluster names the case, the key and the line"
   expect(run.err).not.toContain("--model");
 });
 
+test("what a plan exports for a stack is estimated as it was planned", () => {
+  const asked = ["plan", "--model", "config.json", "--cluster", "h100:16", "--batch", "64", "--json"];
+  const { settings, name } = JSON.parse(tessera([...asked, "--export", "megatron"]).out);
+  writeFileSync(join(folder, "launch.txt"), settings);
+  const given = {
+    model: "config.json",
+    cluster: "h100:16",
+    settings: { target: "megatron", file: "launch.txt" },
+  };
+  writeFileSync(join(folder, "launch.json"), JSON.stringify(given));
+  const { results } = JSON.parse(tessera(["estimate", "launch.json", "--json"]).out);
+  expect(results[0].layoutName).toBe(name);
+  expect(results[0].fits).toBe(true);
+});
+
 test("estimate prints the schema of its cases in both languages", () => {
   const told = JSON.parse(tessera(["estimate", "--schema"]).out);
   expect(Object.keys(told.$defs.case.properties)).toContain("override");

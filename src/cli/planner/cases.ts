@@ -37,8 +37,9 @@ export function answerCases(
   const cases = parseCases(from);
   if (cases.list.length === 0) throw fail("ESTIMATE_NONE", {}, placeOf(from));
   const find = (name: string) => configOf(name, from.base);
+  const open = (path: string) => readText(resolve(from.base, path));
   return cases.list.map((data, index) => {
-    const read = readCase(data, { index, adapt, find });
+    const read = readCase(data, { index, adapt, find, open });
     return read.ok ? estimate(read.value) : withPlace(read.error, cases, index, from.file);
   });
 }

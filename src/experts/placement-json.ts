@@ -114,7 +114,8 @@ export function readPlacement(
       return different(`expert of slot ${odd} (layer ${ids[l]})`, row[odd], `0..${shape.experts - 1}`);
     slots.set(row as number[], l * shape.slots);
   }
-  return checkPlacement({ ids: [...ids], layers: ids.length, shape, slots }, Array.isArray(map));
+  const checked = checkPlacement({ ids: [...ids], layers: ids.length, shape, slots }, Array.isArray(map));
+  return checked.ok ? checked : err(fail("EXPERTS_PLACEMENT_INVALID", checked.error.params, place));
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -112,6 +112,11 @@ function run(context: Context, file: string | undefined, options: Options): void
   if (options.coActivation && options.previous) {
     throw expertsFail("EXPERTS_OPTION", { option: "--co-activation", why: "not with --previous / 不能並用" });
   }
+  if (options.order && !options.microBatches && !(options.coActivation && ahead?.length)) {
+    const why =
+      "needs --micro-batches, or --co-activation of samples / 需要 --micro-batches，或樣本的 --co-activation";
+    throw expertsFail("EXPERTS_OPTION", { option: "--order", why });
+  }
   const steps = file === undefined ? [] : unwrap(readLoads(readInput(context, file), file));
   const loads = unwrap(ahead ? loadsOf(ahead) : meanLoads(steps));
   const { ranks } = options;
@@ -226,6 +231,9 @@ function readInput(context: Context, file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : resolve(context.cwd, file), "utf8");
   } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ERR_STRING_TOO_LONG" || code === "ERR_FS_FILE_TOO_LARGE")
+      throw expertsFail("EXPERTS_FILE_SIZE", { file }, { file }, cause);
     throw cliFail(
       "CLI_FILE",
       { file, why: (cause as NodeJS.ErrnoException).code ?? String(cause) },

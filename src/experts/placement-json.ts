@@ -84,7 +84,8 @@ export function readPlacement(
     document = whole ? inner : { layers: inner };
   }
   if (!isObject(document)) return unreadable("no object / 不是物件");
-  for (const what of ["experts", "ranks", "nodes", "groups"] as const) {
+  // Nodes and groups may be named otherwise: the same slots keep their rules, or break one.
+  for (const what of ["experts", "ranks"] as const) {
     if (document[what] !== undefined && document[what] !== shape[what]) {
       return different(what, document[what], shape[what]);
     }

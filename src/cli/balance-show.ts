@@ -140,7 +140,7 @@ function whyHigh({ layer, bound, boundKind, wall }: Row): Text {
   }
   const experts = wall.slice(0, 4).join(", ") + (wall.length > 4 ? ", …" : "");
   return {
-    en: `layer ${layer} cannot be below ${least}: experts ${experts} are too heavy for these slots; more --slots give them copies`,
+    en: `layer ${layer} cannot be below ${least}: ${wall.length === 1 ? "expert" : "experts"} ${experts} too heavy for these slots; more --slots give copies`,
     zh: `第 ${layer} 層不可能低於 ${least}：專家 ${experts} 對這些槽位太重；增加 --slots 可讓它們有副本`,
   };
 }
@@ -165,11 +165,12 @@ export function showAhead(
   }
   if (together) {
     const [before, after] = [mean(together.before), mean(together.after)];
-    const fewer = `${((1 - after / before) * 100).toFixed(1)} %`;
+    const change = `${(Math.abs(1 - after / before) * 100).toFixed(1)} %`;
+    const fewer = after <= before;
     context.talk(
       zh
-        ? `每個詞元去的別的節點：${before.toFixed(2)} → ${after.toFixed(2)}（少 ${fewer}，依這次預掃）`
-        : `other nodes a token visits: ${before.toFixed(2)} -> ${after.toFixed(2)} (${fewer} fewer, on this pre-scan)`,
+        ? `每個詞元去的別的節點：${before.toFixed(2)} → ${after.toFixed(2)}（${fewer ? "少" : "多"} ${change}，依這次預掃）`
+        : `other nodes a token visits: ${before.toFixed(2)} -> ${after.toFixed(2)} (${change} ${fewer ? "fewer" : "more"}, on this pre-scan)`,
     );
   }
   if (packed) {

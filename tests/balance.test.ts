@@ -86,6 +86,15 @@ test("an EPLB map with an expert twice on a rank is parted, and that is told and
   );
 });
 
+test("a bound that is high is explained, and a reader that closes the pipe early is no crash", () => {
+  writeFileSync(join(folder, "heavy.json"), "[[100,1,1,1]]");
+  const done = balance("heavy.json", "--ranks", "4");
+  expect(done.stderr).toContain("layer 0 cannot be below 3.883: expert 0 too heavy for these slots");
+  const program = `"${process.execPath}" "${join(ROOT, "bin/tessera.mjs")}" balance loads.json ${SHAPE.join(" ")}`;
+  const piped = spawnSync("sh", ["-c", `${program} | true`], { cwd: folder, encoding: "utf8" });
+  expect(piped.stderr).not.toContain("EPIPE");
+});
+
 test("a slower rank gets less", () => {
   const done = balance("loads.json", ...SHAPE, "--speed", "2=0.5", "--json");
   const { placement } = JSON.parse(done.stdout);

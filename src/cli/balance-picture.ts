@@ -6,6 +6,8 @@ export type PictureWords = {
   readonly before: string;
   readonly after: string;
   readonly mean: string;
+  /** How to read the strips. */
+  readonly legend: string;
 };
 
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -64,7 +66,7 @@ function strips(before: readonly number[], after: readonly number[], words: Pict
     rows[0] = `${rows[0]} max/${words.mean} ${worst.toFixed(3)}`;
     return rows;
   };
-  return [...line(words.before, before), ...line(words.after, after)];
+  return [...line(words.before, before), ...line(words.after, after), `  ${words.legend}`];
 }
 
 /** Most lines and columns of a load map. */

@@ -1,5 +1,6 @@
-import { formatBytes, formatSeconds } from "../base/index.ts";
+import { formatBytes, formatSeconds, type Text } from "../base/index.ts";
 import {
+  type BoundKind,
   type Forecast,
   layerLoads,
   layerSlots,
@@ -20,6 +21,8 @@ export type Row = {
   readonly before: number;
   readonly after: number;
   readonly bound: number;
+  readonly boundKind: BoundKind;
+  readonly wall: readonly number[];
   readonly toBound: number;
   /** Least max/mean with every node's experts where they are; only where nodes are more than a place. */
   readonly inNodes: number | undefined;
@@ -57,6 +60,9 @@ export function show(
       before: zh ? "之前" : "before",
       after: zh ? "之後" : "after",
       mean: zh ? "平均" : "mean",
+      legend: zh
+        ? "每格一個進程，▄ 為平均，█ 為兩倍以上"
+        : "a cell a rank, ▄ is the mean, █ twice that or more",
     }),
   );
   const shown = [...rows].sort((a, b) => b.before - a.before).slice(0, 12);
@@ -98,6 +104,8 @@ export function show(
       ? `${rows.length} 層規劃於 ${formatSeconds(seconds)}；離下界最遠的是第 ${far.layer} 層，${far.toBound.toFixed(4)} 倍`
       : `${rows.length} layers planned in ${formatSeconds(seconds)}; furthest from its bound is layer ${far.layer} at ${far.toBound.toFixed(4)}`,
   );
+  const high = rows.reduce((a, b) => (b.bound > a.bound ? b : a));
+  if (high.bound > HIGH) context.talk(context.say(whyHigh(high)));
   if (twins > 0) {
     context.talk(
       zh
@@ -116,6 +124,25 @@ export function show(
     );
   }
   if (options.out) context.talk(zh ? `放置寫入 ${options.out}` : `placement written to ${options.out}`);
+}
+
+/** A bound above this is explained: no placement with these slots helps. */
+const HIGH = 1.05;
+
+/** Why a layer's bound is what it is, and what would lower it. */
+function whyHigh({ layer, bound, boundKind, wall }: Row): Text {
+  const least = bound.toFixed(3);
+  if (boundKind === "topology" && wall.length === 0) {
+    return {
+      en: `layer ${layer} cannot be below ${least}: its groups stay whole on a node`,
+      zh: `第 ${layer} 層不可能低於 ${least}：各組須整組留在同一節點`,
+    };
+  }
+  const experts = wall.slice(0, 4).join(", ") + (wall.length > 4 ? ", …" : "");
+  return {
+    en: `layer ${layer} cannot be below ${least}: ${wall.length === 1 ? "expert" : "experts"} ${experts} too heavy for these slots; more --slots give copies`,
+    zh: `第 ${layer} 層不可能低於 ${least}：專家 ${experts} 對這些槽位太重；增加 --slots 可讓它們有副本`,
+  };
 }
 
 /** What the pre-scan says and what was planned from it. */
@@ -138,11 +165,12 @@ export function showAhead(
   }
   if (together) {
     const [before, after] = [mean(together.before), mean(together.after)];
-    const fewer = `${((1 - after / before) * 100).toFixed(1)} %`;
+    const change = `${(Math.abs(1 - after / before) * 100).toFixed(1)} %`;
+    const fewer = after <= before;
     context.talk(
       zh
-        ? `每個詞元去的別的節點：${before.toFixed(2)} → ${after.toFixed(2)}（少 ${fewer}，依這次預掃）`
-        : `other nodes a token visits: ${before.toFixed(2)} -> ${after.toFixed(2)} (${fewer} fewer, on this pre-scan)`,
+        ? `每個詞元去的別的節點：${before.toFixed(2)} → ${after.toFixed(2)}（${fewer ? "少" : "多"} ${change}，依這次預掃）`
+        : `other nodes a token visits: ${before.toFixed(2)} -> ${after.toFixed(2)} (${change} ${fewer ? "fewer" : "more"}, on this pre-scan)`,
     );
   }
   if (packed) {

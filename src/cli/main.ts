@@ -72,4 +72,9 @@ function failed(error: TesseraError, argv: readonly string[], lang: Lang): ExitC
   return error.entry.exit;
 }
 
+// A reader that has seen enough (head) closes the pipe; that is no fault of ours.
+process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
+  if (cause.code !== "EPIPE") throw cause;
+  process.exit(EXIT.done);
+});
 process.exitCode = await main(process.argv.slice(2));

@@ -117,8 +117,16 @@ export const fail = catalog({
     exit: EXIT.usage,
     message: { en: "cannot use the routing trace: {why}", zh: "無法使用這份路由紀錄：{why}" },
     next: {
-      en: "give the same number of different expert ids for every token; see docs/en/experts.md",
-      zh: "每個詞元要有同樣多、互不相同的專家編號；見 docs/zh/experts.md",
+      en: "give the same number of different expert ids for every token, and the file whole; see docs/en/experts.md",
+      zh: "每個詞元要有同樣多、互不相同的專家編號，且檔案須完整；見 docs/zh/experts.md",
+    },
+  },
+  EXPERTS_FILE_SIZE: {
+    exit: EXIT.usage,
+    message: { en: "{file} is too large: up to 512 MiB are read", zh: "{file} 太大：至多讀 512 MiB" },
+    next: {
+      en: "scan fewer rows (--rows), or give the layers in several files",
+      zh: "請減少預掃的列（--rows），或把各層分成數個檔案",
     },
   },
   EXPERTS_OPTION: {

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../base/index.ts";
 import { fail } from "./errors.ts";
+import { tooMany } from "./shape.ts";
 
 /**
  * Tokens per expert: `values[l * experts + e]` is the load of expert e in the l-th layer. `ids[l]` is the layer's number in
@@ -26,6 +27,8 @@ export function makeLoads(
   if (!first) return err(fail("EXPERTS_LOADS_EMPTY", { why: "no layer / 沒有任何層" }));
   const experts = first.length;
   if (experts === 0) return err(fail("EXPERTS_LOADS_EMPTY", { why: `layer ${names[0]}` }));
+  const many = tooMany({ experts });
+  if (many) return err(many);
   const values = new Float64Array(rows.length * experts);
   for (let l = 0; l < rows.length; l++) {
     const row = rows[l] as ArrayLike<unknown>;

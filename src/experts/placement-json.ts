@@ -84,7 +84,8 @@ export function readPlacement(
     document = whole ? inner : { layers: inner };
   }
   if (!isObject(document)) return unreadable("no object / 不是物件");
-  for (const what of ["experts", "ranks", "nodes", "groups"] as const) {
+  // Nodes and groups may be named otherwise: the same slots keep their rules, or break one.
+  for (const what of ["experts", "ranks"] as const) {
     if (document[what] !== undefined && document[what] !== shape[what]) {
       return different(what, document[what], shape[what]);
     }
@@ -114,7 +115,8 @@ export function readPlacement(
       return different(`expert of slot ${odd} (layer ${ids[l]})`, row[odd], `0..${shape.experts - 1}`);
     slots.set(row as number[], l * shape.slots);
   }
-  return checkPlacement({ ids: [...ids], layers: ids.length, shape, slots }, Array.isArray(map));
+  const checked = checkPlacement({ ids: [...ids], layers: ids.length, shape, slots }, Array.isArray(map));
+  return checked.ok ? checked : err(fail("EXPERTS_PLACEMENT_INVALID", checked.error.params, place));
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -82,6 +82,9 @@ function fromTelemetry(ids: unknown[], counts: Record<string, unknown>, place: o
   if (dtype !== "int32" || typeof b64 !== "string" || !Array.isArray(shape) || shape.length !== 2) {
     return format("counts: int32 [layers, experts] in base64 / 需要 base64 的 int32", place);
   }
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(b64) || b64.length % 4 !== 0) {
+    return format("counts: damaged base64 / base64 已損壞", place);
+  }
   const bytes = Uint8Array.from(atob(b64), (char) => char.charCodeAt(0));
   const experts = Number(shape[1]);
   if (bytes.length !== ids.length * experts * 4 || shape[0] !== ids.length) {
@@ -108,7 +111,10 @@ function readLines(text: string, place: Place): Result<Loads[]> {
     if (line.trim() === "") continue;
     const here = { ...place, line: at };
     const value = parse(line);
-    if (value === undefined) return format("not JSON / 不是 JSON", here);
+    if (value === undefined) {
+      const word = /\b(NaN|-?Infinity)\b/.exec(line)?.[1];
+      return format(word ? `${word} is no number of JSON / JSON 沒有 ${word}` : "not JSON / 不是 JSON", here);
+    }
     if (isRecord(value) && value["kind"] !== undefined && value["kind"] !== "load") continue;
     const one = oneStep(value, here);
     if (!one.ok) return one;

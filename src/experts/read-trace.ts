@@ -96,7 +96,8 @@ export function readHashed(
   for (const [id, rows] of Object.entries(layers)) {
     if (!/^\d+$/.test(id) || !Array.isArray(rows) || rows.length === 0) return bad(`layer "${id}"`, place);
     const k = Array.isArray(rows[0]) ? rows[0].length : 0;
-    if (!rows.every((row) => Array.isArray(row) && row.length === k)) return bad(`layer ${id}: top-k`, place);
+    if (!rows.every((row) => Array.isArray(row) && row.length === k && row.every(isWhole)))
+      return bad(`layer ${id}: top-k`, place);
     const hash: HashTable = { experts, k, table: Int32Array.from(rows.flat() as number[]) };
     const made = hashTrace(ids, hash);
     if (!made.ok) return bad(`layer ${id}: ${String(made.error.params["why"])}`, place);

@@ -1,4 +1,4 @@
-import { err, ok, type Result } from "../base/index.ts";
+import { err, ok, type Result, type TesseraError } from "../base/index.ts";
 import { fail } from "./errors.ts";
 
 /** What a caller says about the places: every field but the first two has a default. */
@@ -37,6 +37,16 @@ export type Shape = {
   readonly hierarchical: boolean;
 };
 
+/** More experts of a layer, or ranks that share them, than any model or machine has: a slip, on which planning would take hours. */
+export const MOST = 16_384;
+
+/** The refusal of numbers above `MOST`; undefined where none is. */
+export function tooMany(counts: Readonly<Record<string, number>>): TesseraError | undefined {
+  const found = Object.entries(counts).find(([, value]) => value > MOST);
+  const why = `at most ${MOST} / 至多 ${MOST}`;
+  return found && fail("EXPERTS_SHAPE", { what: found[0], value: found[1], why });
+}
+
 /** Checks and completes a request. Errors: EXPERTS_SHAPE, EXPERTS_FEW_SLOTS, EXPERTS_MANY_SLOTS, EXPERTS_MEMORY. */
 export function makeShape(request: ShapeRequest): Result<Shape> {
   const { experts, ranks } = request;
@@ -47,8 +57,11 @@ export function makeShape(request: ShapeRequest): Result<Shape> {
       return err(fail("EXPERTS_SHAPE", { what, value, why: "a whole number >= 1 is needed / 須為正整數" }));
     }
   }
-  if (ranks % nodes !== 0) return bad("nodes", nodes, `${ranks} ranks / 進程`);
-  if (experts % groups !== 0) return bad("groups", groups, `${experts} experts / 專家`);
+  const many = tooMany({ experts, ranks });
+  if (many) return err(many);
+  if (ranks % nodes !== 0) return bad("nodes", nodes, `must divide ${ranks} ranks / 須整除進程數 ${ranks}`);
+  if (experts % groups !== 0)
+    return bad("groups", groups, `must divide ${experts} experts / 須整除專家數 ${experts}`);
   const counts = slotCounts(request);
   if (!counts.ok) return counts;
   const slotStart = new Int32Array(ranks + 1);
@@ -91,7 +104,14 @@ function slotCounts(request: ShapeRequest): Result<number[]> {
     const slots = request.slots ?? experts;
     if (!Number.isSafeInteger(slots) || slots < 1) return bad("slots", slots, "whole number >= 1 / 正整數");
     if (slots < experts) return err(fail("EXPERTS_FEW_SLOTS", { slots, experts, where: "layer" }));
-    if (slots % ranks !== 0) return bad("slots", slots, `a multiple of ${ranks} ranks / 須為進程數的倍數`);
+    if (slots % ranks !== 0) {
+      const next = Math.ceil(slots / ranks) * ranks;
+      return bad(
+        "slots",
+        slots,
+        `must be a multiple of ${ranks} ranks, such as ${next} / 須為進程數 ${ranks} 的倍數，例如 ${next}`,
+      );
+    }
     counts = Array.from({ length: ranks }, () => slots / ranks);
   }
   if (memory) {
@@ -135,6 +155,8 @@ export function valuesOfRanks(
   named: ReadonlyMap<number, number>,
   fallback: number,
 ): Result<number[]> {
+  const many = tooMany({ ranks });
+  if (many) return err(many);
   for (const rank of named.keys()) {
     if (!Number.isSafeInteger(rank) || rank < 0 || rank >= ranks) {
       return err(fail("EXPERTS_RANK", { rank, ranks, last: ranks - 1 }, { rank }));

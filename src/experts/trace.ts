@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../base/index.ts";
 import { fail } from "./errors.ts";
+import { MOST, tooMany } from "./shape.ts";
 
 /** Which experts each token chose in one layer: `chosen[t * k + i]`, k different experts a token. */
 export type Trace = {
@@ -12,6 +13,7 @@ export type Trace = {
 /** Checks a recorded trace. Errors: EXPERTS_TRACE. */
 export function makeTrace(experts: number, k: number, chosen: ArrayLike<number>): Result<Trace> {
   const bad = (why: string) => err(fail("EXPERTS_TRACE", { why }));
+  if (tooMany({ experts })) return bad(`${experts} experts, at most ${MOST} / 專家過多`);
   if (!Number.isSafeInteger(k) || k < 1 || k > experts) return bad(`top-k is ${k} / top-k 是 ${k}`);
   if (chosen.length === 0 || chosen.length % k !== 0) return bad(`${chosen.length} ids, top-${k}`);
   for (let i = 0; i < chosen.length; i++) {

@@ -1,55 +1,12 @@
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
-import { EXIT, unwrap } from "../../base/index.ts";
+import { EXIT } from "../../base/index.ts";
 import { writeFileAtomic } from "../../base/node.ts";
-import {
-  eplbMaps,
-  expertsFail,
-  inNodeBound,
-  type LayerDecision,
-  type LayerResult,
-  layerBound,
-  layerLoads,
-  layerSlots,
-  makeShape,
-  maxOverMean,
-  meanLoads,
-  type Placement,
-  placementJson,
-  plan,
-  readLoads,
-  readPlacement,
-  rebalance,
-  startPlacement,
-  twinSlots,
-  valuesOfRanks,
-} from "../../experts/index.ts";
+import { eplbMaps, placementJson } from "../../experts/index.ts";
+import { answerOf, type BalanceOptions, orderOf, readQuestion, rowsOf } from "../balance-plan.ts";
+import { makeScan } from "../balance-scan.ts";
 import { show, showAhead } from "../balance-show.ts";
-import { makeScan, type ScanOptions } from "../balance-scan.ts";
-import { type ForesightOptions, loadsOf, packWindow, placeTogether, readWindow } from "../foresight.ts";
-import { cliFail } from "../errors.ts";
 import type { Context, Verb } from "../context.ts";
-
-type Options = ForesightOptions &
-  ScanOptions & {
-    readonly order?: string;
-    readonly ranks: number;
-    readonly slots?: number;
-    readonly nodes: number;
-    readonly groups: number;
-    readonly speed?: ReadonlyMap<number, number>;
-    readonly slotsOn?: ReadonlyMap<number, number>;
-    readonly previous?: string;
-    readonly out?: string;
-    readonly format: "tessera" | "eplb";
-    readonly goal: number;
-    readonly horizon: number;
-    readonly bytesPerExpert: number;
-    readonly secondsPerToken: number;
-    readonly nodeGBps: number;
-    readonly networkGBps: number;
-  };
 
 /** Balances experts from a file of loads, without a run. */
 export const balance: Verb = {
@@ -91,9 +48,9 @@ export const balance: Verb = {
       .option("--order <file>", "write micro-batches and sample nodes to a file")
       .action((file: string | undefined, options: Record<string, never>) =>
         act(async (context) => {
-          await makeScan(context, options as unknown as Options);
+          await makeScan(context, options as unknown as BalanceOptions);
           run(context, file, {
-            ...(options as unknown as Options),
+            ...(options as unknown as BalanceOptions),
             nodeGBps: options["nodeGbps"] as unknown as number,
             networkGBps: options["networkGbps"] as unknown as number,
           });
@@ -103,105 +60,23 @@ export const balance: Verb = {
   },
 };
 
-function run(context: Context, file: string | undefined, options: Options): void {
-  const ahead = unwrap(readWindow(options, (name) => readInput(context, name)));
-  if ((ahead === undefined) === (file === undefined)) {
-    const why = "give either a file of loads or --trace / --tokens / 請給負載檔，或 --trace、--tokens，擇一";
-    throw expertsFail("EXPERTS_OPTION", { option: "loads", why });
-  }
-  if (options.coActivation && options.previous) {
-    throw expertsFail("EXPERTS_OPTION", { option: "--co-activation", why: "not with --previous / 不能並用" });
-  }
-  const steps = file === undefined ? [] : unwrap(readLoads(readInput(context, file), file));
-  const loads = unwrap(ahead ? loadsOf(ahead) : meanLoads(steps));
-  const { ranks } = options;
-  const each = (options.slots ?? loads.experts) / ranks;
-  const slotsPerRank = options.slotsOn && unwrap(valuesOfRanks(ranks, options.slotsOn, each));
-  const speed = options.speed && unwrap(valuesOfRanks(ranks, options.speed, 1));
-  const shape = unwrap(
-    makeShape({
-      experts: loads.experts,
-      ranks: options.ranks,
-      nodes: options.nodes,
-      groups: options.groups,
-      ...(options.slots === undefined ? {} : { slots: options.slots }),
-      ...(slotsPerRank ? { slotsPerRank } : {}),
-      ...(speed ? { speed } : {}),
-    }),
-  );
-  const previous = options.previous;
-  const before = previous
-    ? unwrap(readPlacement(readInput(context, previous), loads.ids, shape, previous))
-    : startPlacement(loads.ids, shape);
-  const started = performance.now();
-  const cost = {
-    secondsPerToken: options.secondsPerToken,
-    bytesPerExpert: options.bytesPerExpert,
-    nodeBytesPerSecond: options.nodeGBps * 1e9,
-    networkBytesPerSecond: options.networkGBps * 1e9,
-  };
-  const moved = previous
-    ? unwrap(
-        rebalance(before, loads, cost, {
-          horizonSteps: options.horizon,
-          goal: options.goal,
-          safety: 1,
-          partTwins: true,
-        }),
-      )
-    : undefined;
-  const each64 = ahead && options.microBatches ? ahead.samples / options.microBatches : 64;
-  const together =
-    ahead && options.coActivation
-      ? unwrap(placeTogether(ahead, loads, shape, options.goal, each64))
-      : undefined;
-  const fresh = moved || together ? undefined : unwrap(plan(loads, shape, { goal: options.goal }));
-  const placement = (moved ?? together ?? fresh)?.placement as Placement;
-  const packed =
-    ahead && options.microBatches
-      ? unwrap(packWindow(ahead, placement, options.microBatches, together?.homes))
-      : undefined;
-  const seconds = (performance.now() - started) / 1000;
+function run(context: Context, file: string | undefined, options: BalanceOptions): void {
+  const question = readQuestion(context, file, options);
+  const answer = answerOf(question, options);
   const written =
     options.format === "eplb"
-      ? { schema: "tessera.eplb-maps/v1", ...eplbMaps(placement) }
-      : placementJson(placement);
-  const order = {
-    schema: "tessera.sample-order/v1",
-    firstSample: ahead?.first ?? 0,
-    samples: ahead?.samples ?? 0,
-    ...(packed ? { microBatches: packed.batches } : {}),
-    ...(together && ahead?.length ? { homes: Array.from(together.homes) } : {}),
-  };
+      ? { schema: "tessera.eplb-maps/v1", ...eplbMaps(answer.placement) }
+      : placementJson(answer.placement);
+  const order = orderOf(question, answer);
   if (options.order) writeFileAtomic(resolve(context.cwd, options.order), `${JSON.stringify(order)}\n`);
   if (options.out) writeFileAtomic(resolve(context.cwd, options.out), `${JSON.stringify(written)}\n`);
-
-  const rows = loads.ids.map((layer, l) => {
-    const row = layerLoads(loads, l);
-    const bound = (fresh?.layers[l] as LayerResult | undefined)?.bound ?? layerBound(shape, row);
-    const ratio = maxOverMean(shape, layerSlots(placement, l), row);
-    const decision = moved?.layers[l] as LayerDecision | undefined;
-    return {
-      layer,
-      before: maxOverMean(shape, layerSlots(before, l), row),
-      after: ratio,
-      bound: bound.ratio,
-      boundKind: bound.kind,
-      wall: bound.wall.slice(0, 8),
-      toBound: ratio / bound.ratio,
-      // What the choice of nodes leaves the ranks.
-      inNodes: shape.hierarchical || together ? inNodeBound(shape, layerSlots(placement, l), row) : undefined,
-      transfers: decision?.traffic.transfers,
-      why: decision?.why,
-      remoteBefore: together?.before[l],
-      remoteAfter: together?.after[l],
-    };
-  });
-  const twins = loads.ids.reduce((sum, _, l) => sum + twinSlots(shape, layerSlots(before, l)).length, 0);
+  const { loads, ahead, before } = question;
+  const { placement, moved, together, packed, seconds, twins } = answer;
+  const rows = rowsOf(question, answer);
   context.data({
     schema: "tessera.balance/v1",
     planSeconds: seconds,
-    steps: steps.length,
+    steps: question.steps,
     ...(twins > 0 ? { twins } : {}),
     layers: rows.map(({ why, ...rest }) => ({ ...rest, ...(why ? { why } : {}) })),
     ...(moved ? { forecast: { ...moved.forecast, paybackSteps: finite(moved.forecast.paybackSteps) } } : {}),
@@ -221,19 +96,6 @@ function run(context: Context, file: string | undefined, options: Options): void
 }
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
-
-function readInput(context: Context, file: string): string {
-  try {
-    return readFileSync(file === "-" ? 0 : resolve(context.cwd, file), "utf8");
-  } catch (cause) {
-    throw cliFail(
-      "CLI_FILE",
-      { file, why: (cause as NodeJS.ErrnoException).code ?? String(cause) },
-      { file },
-      cause,
-    );
-  }
-}
 
 function whole(value: string): number {
   if (!/^\d+$/.test(value) || Number(value) < 1)

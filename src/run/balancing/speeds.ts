@@ -11,8 +11,10 @@ const SURE = 3;
  * Speed of each place in the expert-parallel group, [ep], the middle one 1; nothing while all are alike.
  *
  * Two signs, each with its own bias: seconds of the experts per row (a rank with few rows looks slow, its products are small), and
- * seconds of everything else, which is the same work on all ranks (a rank with many rows looks slow, it sorts more of them). A rank is
- * slower only where both say so, and only by the milder one. A place that several ranks share is as fast as the slowest of them.
+ * seconds of everything else, which is the same work on all ranks (a rank with many rows looks slow, it sorts more of them; and who
+ * waits for a slow one in FSDP's collectives looks as slow). Of alike ranks with 8 times the rows of each other the first said 1.2 one
+ * way and the second 1.15 the other. So a rank is slower only where both say so, and by their geometric mean, in which these biases
+ * cancel and that of the waiting keeps the answer on the mild side. A place that several ranks share is as fast as the slowest of them.
  */
 export function speedsOf(history: readonly WholeStep[], topology: ExpertTopology): number[] | undefined {
   if (history.length < LEAST_STEPS) return undefined;
@@ -31,7 +33,7 @@ export function speedsOf(history: readonly WholeStep[], topology: ExpertTopology
   );
   const speeds = Array.from({ length: topology.ep }, () => Number.POSITIVE_INFINITY);
   for (let rank = 0; rank < topology.world; rank++) {
-    const slow = milder(surely(experts, rank), surely(others, rank));
+    const slow = agreed(surely(experts, rank), surely(others, rank));
     const speed = Math.abs(slow) < Math.log(1 + LEAST) ? 1 : Math.exp(-slow);
     const place = rank % topology.ep;
     speeds[place] = Math.min(speeds[place] as number, speed);
@@ -61,5 +63,4 @@ function surely(steps: readonly (readonly number[])[], rank: number): number {
   return Math.abs(middle) > SURE * error ? middle : 0;
 }
 
-const milder = (a: number, b: number): number =>
-  a * b <= 0 ? 0 : Math.sign(a) * Math.min(Math.abs(a), Math.abs(b));
+const agreed = (a: number, b: number): number => (a * b <= 0 ? 0 : (a + b) / 2);

@@ -144,7 +144,13 @@ const isObject = (value: unknown): value is object =>
 /** What settings must say, however they say it. */
 const NEEDED = [
   ...Object.keys(SINGLE),
-  ...["stages", "sequence", "microBatch", "globalBatch", "precision", "optimizer", "mtp"],
+  "stages",
+  "sequence",
+  "microBatch",
+  "globalBatch",
+  "precision",
+  "optimizer",
+  "mtp",
   ...Object.keys(BF16_MIXED),
 ];
 

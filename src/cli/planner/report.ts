@@ -101,11 +101,16 @@ export type PlanView = {
   readonly cluster: Cluster;
   readonly step: StepTime;
   readonly fallbacks: readonly FallbackPlan[];
+  /** Plans were asked for up to this many lost nodes. */
+  readonly lostAsked: number;
   readonly whatIfs: readonly WhatIf[];
 };
 
 /** The whole answer for a person. */
-export function planText({ plan, cluster, step, fallbacks, whatIfs }: PlanView, lang: Lang): string {
+export function planText(
+  { plan, cluster, step, fallbacks, lostAsked, whatIfs }: PlanView,
+  lang: Lang,
+): string {
   const p = (en: string, zh: string) => pick(lang, en, zh);
   const { time, layout } = plan;
   const capacity = stageHomes(cluster, layout).map((home) => home.device.memoryBytes);
@@ -161,6 +166,9 @@ export function planText({ plan, cluster, step, fallbacks, whatIfs }: PlanView, 
       ...whatIfs.map((what) => `  ${say(whatIfText(what), lang)}`),
     );
   }
+  const hopeless = Array.from({ length: lostAsked }, (_, i) => i + 1).filter(
+    (lost) => !fallbacks.some(({ lostNodes }) => lostNodes === lost),
+  );
   if (fallbacks.length > 0) {
     out.push(
       heading(p("When nodes are lost", "節點丟失時")),
@@ -189,6 +197,15 @@ export function planText({ plan, cluster, step, fallbacks, whatIfs }: PlanView, 
           formatSeconds(f.shrink.seconds),
           formatSeconds(f.grow.seconds),
         ]),
+      ),
+    );
+  }
+  if (hopeless.length > 0) {
+    const list = hopeless.join(", ");
+    out.push(
+      p(
+        `  with ${list} nodes lost, nothing fits on what is left`,
+        `  失去 ${list} 個節點時，剩餘的加速器放不下任何佈局`,
       ),
     );
   }

@@ -173,7 +173,14 @@ export const plan: Verb = {
             );
             context.out(
               planText(
-                { plan: found, cluster: request.cluster, step, fallbacks: lost, whatIfs: what },
+                {
+                  plan: found,
+                  cluster: request.cluster,
+                  step,
+                  fallbacks: lost,
+                  lostAsked: count,
+                  whatIfs: what,
+                },
                 context.lang,
               ),
             );

@@ -183,7 +183,7 @@ export function rejectedRows(result: SearchResult): RejectedRow[] {
       text:
         constraint === "slower"
           ? { en: `${name.en}: at least ${by} a step`, zh: `${name.zh}：每步至少 ${by}` }
-          : { en: `${name.en}: short by ${by}`, zh: `${name.zh}：還差 ${by}` },
+          : { en: `${name.en}: short by at least ${by}`, zh: `${name.zh}：至少還差 ${by}` },
     };
   });
   rows.sort((a, b) =>
@@ -222,8 +222,8 @@ export function groupRejected(result: SearchResult): RejectedGroup[] {
       count,
       closest: { layout: closest.layout, microBatch: closest.microBatch, amount: closest.amount },
       text: {
-        en: `${count} x ${CONSTRAINT_NAMES[constraint].en}; closest ${name}, ${slower ? `at least ${amount}` : `short by ${amount}`}`,
-        zh: `${count} 個：${CONSTRAINT_NAMES[constraint].zh}；最接近的是 ${name}，${slower ? `至少 ${amount}` : `還差 ${amount}`}`,
+        en: `${count} x ${CONSTRAINT_NAMES[constraint].en}; closest ${name}, ${slower ? `at least ${amount}` : `short by at least ${amount}`}`,
+        zh: `${count} 個：${CONSTRAINT_NAMES[constraint].zh}；最接近的是 ${name}，${slower ? `至少 ${amount}` : `至少還差 ${amount}`}`,
       },
     };
   });

@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { unwrap } from "../../src/base/index.ts";
 import {
+  ASSUMED,
+  atPace,
   type Cluster,
   type Device,
   type Efficiency,
-  findDevice,
   presetCluster,
 } from "../../src/cluster/index.ts";
 import {
@@ -212,47 +213,21 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
 }
 
 /**
- * Kernels of the tuned stacks these rows come from, as presets assume them; only the B200 preset, fitted on one eager stack, says
- * otherwise. The factor scales them.
+ * Kernels of the tuned stacks these rows come from, as presets assume them before they are given a pace; only the B200 preset, fitted
+ * on one eager stack, says otherwise. The factor is the pace.
  */
-const {
-  gemm,
-  groupedGemm,
-  attentionForward,
-  attentionBackward,
-  memory,
-  unfused,
-  launchSeconds,
-  halfDimension,
-  lowPrecision,
-} = (findDevice("h100") as Device).efficiency;
-const TUNED: Partial<Efficiency> = {
-  gemm,
-  groupedGemm,
-  attentionForward,
-  attentionBackward,
-  memory,
-  unfused,
-  launchSeconds,
-  halfDimension,
-  lowPrecision,
+const tuned = (device: Device): Efficiency => {
+  if (device.vendor === "huawei") return device.efficiency;
+  const { gemm, groupedGemm, attentionForward, attentionBackward, memory, unfused } = ASSUMED;
+  const { launchSeconds, halfDimension, lowPrecision } = ASSUMED;
+  const kernels = { gemm, groupedGemm, attentionForward, attentionBackward, memory, unfused };
+  return { ...device.efficiency, ...kernels, launchSeconds, halfDimension, lowPrecision };
 };
 
 const scaled = (cluster: Cluster, factor: number): Cluster => ({
   ...cluster,
   groups: cluster.groups.map((group) => {
-    const e =
-      group.device.vendor === "huawei" ? group.device.efficiency : { ...group.device.efficiency, ...TUNED };
-    const up = (x: number) => x * factor;
-    const efficiency: Efficiency = {
-      ...e,
-      gemm: up(e.gemm),
-      groupedGemm: up(e.groupedGemm),
-      attentionForward: up(e.attentionForward),
-      attentionBackward: up(e.attentionBackward),
-      memory: up(e.memory),
-      launchSeconds: e.launchSeconds / factor,
-    };
+    const efficiency = atPace(tuned(group.device), factor);
     return { ...group, device: { ...group.device, efficiency } };
   }),
 });

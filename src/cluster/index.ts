@@ -11,7 +11,7 @@ export { type Curve, curveSeconds, fitCurve, type Sample } from "./curve.ts";
 export { clusterFail } from "./errors.ts";
 export { namedCluster } from "./named.ts";
 export { parseCluster } from "./parse.ts";
-export { DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
+export { ASSUMED, atPace, DEVICES, findDevice, presetCluster, presetGroup, WIRINGS } from "./presets.ts";
 export {
   type CollectiveCurve,
   collectivesAmong,

@@ -5,10 +5,10 @@ const G = 1e9;
 const GiB = 1024 ** 3;
 
 /**
- * What well-tuned kernels and fused element-wise code reach on a device nobody has measured for us. With one factor a device,
- * `bench/layout/time.ts` judges these by published runs; the factors come out between 0.9 and 1.1 on GB200, GB300 and H100.
+ * What well-tuned kernels and fused element-wise code reach on a device nobody has measured for us. Devices of which a training run
+ * is published have the pace of one (`atPace`): the run in the middle of the ratios of its device in `bench/layout/time.ts`.
  */
-const ASSUMED: Efficiency = {
+export const ASSUMED: Efficiency = {
   gemm: 0.7,
   groupedGemm: 0.55,
   attentionForward: 0.5,
@@ -22,6 +22,21 @@ const ASSUMED: Efficiency = {
   lowPrecision: 0.9,
   origin: "assumed",
 };
+/** The same kernels at another pace: what a whole run reaches of what single kernels promise. */
+export function atPace(efficiency: Efficiency, pace: number): Efficiency {
+  const { gemm, groupedGemm, attentionForward, attentionBackward, memory, launchSeconds } = efficiency;
+  return {
+    ...efficiency,
+    gemm: gemm * pace,
+    groupedGemm: groupedGemm * pace,
+    attentionForward: attentionForward * pace,
+    attentionBackward: attentionBackward * pace,
+    memory: memory * pace,
+    launchSeconds: launchSeconds / pace,
+  };
+}
+/** Hopper at the pace of DeepSeek-V3 on 256 H100 under bf16. */
+const HOPPER: Efficiency = { ...atPace(ASSUMED, 0.91), origin: "fitted" };
 /**
  * Six constants fitted by bench/layout/fit-b200.ts on the 4-micro-batch rows of SimuMax's published B200 measurements, and on
  * nothing else; memory, power and the links are that release's own measurements of kernels and collectives.
@@ -42,11 +57,12 @@ const B200: Efficiency = {
   power: { matrix: 1.65, other: 0.5 },
   origin: "fitted",
 };
-/** Siblings of B200 under tuned stacks; matrix power scales with peak over limit, from the 1,000 W of B200. */
-const blackwell = (peak: number, watts: number): Efficiency => ({
-  ...ASSUMED,
+/** Siblings of B200 under tuned stacks, each at the pace of one run; matrix power scales with peak over limit, from the 1,000 W of B200. */
+const blackwell = (peak: number, watts: number, pace: number): Efficiency => ({
+  ...atPace(ASSUMED, pace),
   matrixCores: 148,
   power: { matrix: 1.65 * (peak / 2250) * (1000 / watts), other: 0.5 },
+  origin: "fitted",
 });
 /**
  * 910 family. Attention, element-wise traffic and the fabric's efficiency are fitted on one published profile (DeepSeek-V4-Flash on
@@ -155,11 +171,15 @@ export const DEVICES: readonly Device[] = [
   device("950dt", { ...ascend("Ascend 950DT", 500, 134, 4.0 * T), fp8: 1000 * T, fp4: 2000 * T }, ASCEND),
   device("a100", nvidia("NVIDIA A100 SXM 80 GB", 312, 79.2, 2.04), A100),
   device("a100-pcie", nvidia("NVIDIA A100 PCIe 80 GB", 312, 79.2, 1.94), A100),
-  device("h100", nvidia("NVIDIA H100 SXM", 989, 79.2, 3.35, { fp8: 1979 * T })),
-  device("h100-500w", nvidia("NVIDIA H100 96 GB HBM2e, 500 W", 989, 94.5, 2.4, { fp8: 1979 * T })),
-  device("h800", nvidia("NVIDIA H800", 989, 79.2, 3.35, { fp8: 1979 * T })),
-  device("h200", nvidia("NVIDIA H200", 989, 139.8, 4.8, { fp8: 1979 * T })),
-  device("h20", nvidia("NVIDIA H20", 148, 95.6, 4.0, { fp8: 296 * T })),
+  device("h100", nvidia("NVIDIA H100 SXM", 989, 79.2, 3.35, { fp8: 1979 * T }), HOPPER),
+  device("h100-500w", nvidia("NVIDIA H100 96 GB HBM2e, 500 W", 989, 94.5, 2.4, { fp8: 1979 * T }), {
+    // Llama-3.1-8B on eight of them.
+    ...atPace(ASSUMED, 0.75),
+    origin: "fitted",
+  }),
+  device("h800", nvidia("NVIDIA H800", 989, 79.2, 3.35, { fp8: 1979 * T }), HOPPER),
+  device("h200", nvidia("NVIDIA H200", 989, 139.8, 4.8, { fp8: 1979 * T }), HOPPER),
+  device("h20", nvidia("NVIDIA H20", 148, 95.6, 4.0, { fp8: 296 * T }), HOPPER),
   device(
     "b200",
     nvidia("NVIDIA B200", 2250, 178.4, 7.7, { fp8: 4500 * T, fp4: 9000 * T, host: 50 * G }),
@@ -168,17 +188,17 @@ export const DEVICES: readonly Device[] = [
   device(
     "b300",
     nvidia("NVIDIA B300", 2250, 268, 7.75, { fp8: 4500 * T, fp4: 13500 * T, host: 50 * G }),
-    blackwell(2250, 1100),
+    blackwell(2250, 1100, 0.98),
   ),
   device(
     "gb200",
     nvidia("NVIDIA GB200", 2500, 184, 8.0, { fp8: 5000 * T, fp4: 10000 * T, host: 200 * G }),
-    blackwell(2500, 1200),
+    blackwell(2500, 1200, 0.92),
   ),
   device(
     "gb300",
     nvidia("NVIDIA GB300", 2500, 277, 8.0, { fp8: 5000 * T, fp4: 15000 * T, host: 200 * G }),
-    blackwell(2500, 1400),
+    blackwell(2500, 1400, 0.99),
   ),
   device("mi355x", {
     ...nvidia("AMD MI355X", 2500, 287, 8.0, { fp8: 5000 * T, fp4: 10000 * T }),

@@ -34,6 +34,9 @@ export const fallbacks = (request: PlanRequest, full: Plan, most = 8): FallbackP
 /** Share of the batch that may be empty sequences: what is left after a loss seldom divides it. They cost time, so few win. */
 const PADDING = 0.25;
 
+/** What fewer devices may win by needing less exchange: their step is at least this much of the full plan's work shared out. */
+const MORE_EFFICIENT = 0.9;
+
 /** Worlds looked at for each count of lost nodes: counts that barely divide come first and must not end the look. */
 const TRIES = 12;
 
@@ -63,7 +66,8 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
     let found: Found | undefined;
     // Fewer devices may divide better than more: look at a few worlds below and keep the fastest.
     for (let world = devices, tries = 0; world >= Math.max(1, devices / 2) && tries < TRIES; world -= node) {
-      if (found && devices / world > 1.35) break;
+      const ideal = (full.time.seconds * worldOf(full.layout)) / world;
+      if (found && ideal * MORE_EFFICIENT > found.time.seconds) break;
       const next = best(world);
       if (next) {
         tries++;

@@ -7,7 +7,7 @@
  * (schedule, pp, vpp, micro-batches) and reused for every layout of a search.
  */
 import type { Schedule } from "../layout.ts";
-import { buildOrder, chunksOf, PASS, passKind, passStage } from "../schedule/index.ts";
+import { buildOrder, PASS, passKind, passStage } from "../schedule/index.ts";
 
 export type Moment = {
   readonly backward: boolean;
@@ -32,9 +32,8 @@ export function rankMoments(
   vpp: number,
   micros: number,
 ): readonly RankMoments[] {
-  // Beyond this many micro-batches every schedule but GPipe is in its steady state.
-  const chunks = pp === 1 ? vpp : chunksOf(schedule, vpp);
-  const enough = schedule === "gpipe" ? micros : Math.min(micros, 2 * pp * Math.max(chunks, 2) + pp);
+  // Beyond this many micro-batches every schedule but GPipe is in its steady state: more of them make no other moment.
+  const enough = schedule === "gpipe" ? micros : Math.min(micros, 3 * pp);
   const count =
     schedule === "interleaved1f1b" ? Math.max(pp, Math.ceil(enough / pp) * pp) : Math.max(1, enough);
   const key = `${schedule}/${pp}/${vpp}/${Math.min(count, micros)}`;
@@ -63,24 +62,28 @@ function alone(vpp: number, live: number): RankMoments {
   };
 }
 
-function replay(schedule: Schedule, pp: number, vpp: number, micros: number): RankMoments[] {
+/** Candidate peaks of a pipeline's ranks, every pass looked at. */
+export function replay(schedule: Schedule, pp: number, vpp: number, micros: number): RankMoments[] {
   const order = buildOrder(schedule, pp, vpp, micros);
   const out: RankMoments[] = [];
   for (let rank = 0; rank < pp; rank++) {
     const from = order.starts[rank] as number;
     const to = order.starts[rank + 1] as number;
-    const stages = [...new Set(Array.from(order.passes.subarray(from, to), passStage))].sort((a, b) => a - b);
-    const place = new Map(stages.map((stage, i) => [stage, i]));
+    const place = new Int32Array(pp * vpp).fill(-1);
+    for (let at = from; at < to; at++) place[passStage(order.passes[at] as number)] = 0;
+    const stages = Array.from(place.keys()).filter((stage) => place[stage] === 0);
+    for (const [i, stage] of stages.entries()) place[stage] = i;
     const live = stages.map(() => 0);
     const kept = new Map<string, Moment>();
     const note = (backward: boolean, stage: number) => {
-      const moment = { backward, stage, live: [...live] };
-      kept.set(`${backward}/${stage}/${live.join()}`, moment);
+      // Characters stand for numbers: hundreds of thousands of passes are looked at, and few moments are new.
+      const key = String.fromCharCode(2 * stage + Number(backward), ...live);
+      if (!kept.has(key)) kept.set(key, { backward, stage, live: [...live] });
     };
     for (let at = from; at < to; at++) {
       const word = order.passes[at] as number;
       const stage = passStage(word);
-      const i = place.get(stage) as number;
+      const i = place[stage] as number;
       const kind = passKind(word);
       if (kind === PASS.forward || kind === PASS.forwardPaired) {
         live[i] = (live[i] as number) + 1;

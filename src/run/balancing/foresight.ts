@@ -135,7 +135,7 @@ function placed(
     ),
     layers: better,
     line: {
-      en: `placed the experts of ${better.length} layers before the first step by ${by("en", " and ")} (layer ${says.layer}: ${says.before} -> ${says.after})`,
+      en: `placed the experts of ${better.length} ${better.length === 1 ? "layer" : "layers"} before the first step by ${by("en", " and ")} (layer ${says.layer}: ${says.before} -> ${says.after})`,
       zh: `首步之前依${by("zh", "與")}放置 ${better.length} 層的專家（第 ${says.layer} 層：${says.before} → ${says.after}）`,
     },
   };

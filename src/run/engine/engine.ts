@@ -32,21 +32,26 @@ export function hostMemoryEnv(): Record<string, string> {
   return { TESSERA_MEMORY: `${free}/${total}` };
 }
 
-/** Variables under which every process of the engine runs. */
-export function engineEnv(env: Env): Record<string, string> {
+/** Variables under which every process of the engine runs; the same for the same `env`, whatever happens on the machine. */
+function steadyEnv(env: Env): Record<string, string> {
   const path = [join(ROOT, "engine"), env["PYTHONPATH"]].filter(Boolean).join(":");
   return {
     PYTHONPATH: path,
     PYTHONDONTWRITEBYTECODE: "1",
     PYTHONUNBUFFERED: "1",
     OMP_NUM_THREADS: env["OMP_NUM_THREADS"] ?? "1",
-    ...hostMemoryEnv(),
   };
 }
 
-/** How agents start the engine's zygote. */
+/** Variables of a process that is started now. */
+export const engineEnv = (env: Env): Record<string, string> => ({ ...steadyEnv(env), ...hostMemoryEnv() });
+
+/**
+ * How agents start the engine's zygote. A later controller must say the same, or its agents do not find the zygote that was left and pay
+ * the import again; what changes (free memory) is told to each rank.
+ */
 export function engineZygote(env: Env): Result<ZygoteCommand> {
   const python = enginePython(env);
   if (!python.ok) return python;
-  return ok({ command: python.value, args: ["-m", "tessera_engine", "zygote"], env: engineEnv(env) });
+  return ok({ command: python.value, args: ["-m", "tessera_engine", "zygote"], env: steadyEnv(env) });
 }

@@ -47,8 +47,19 @@ def meeting() -> tuple[dist.TCPStore, dict[str, str]]:
     return store, at
 
 
+SILENT_SECONDS = 200
+"""A rank forked while another thread of this process held a lock waits for it without end: then the world starts anew."""
+
+
 def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Runs `task` on `world` ranks; their results by rank. Raises with the first rank's traceback when one fails."""
+    try:
+        return _run(world, task, *arguments)
+    except TimeoutError:
+        return _run(world, task, *arguments)
+
+
+def _run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     store, at = meeting()
     # A dead process group of this process must not be collected in a rank: its threads are not there, and it would wait
     # for whichever thread of the rank has got their place.
@@ -63,7 +74,11 @@ def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
         pipes.append(mine)
         processes.append(process)
     try:
-        found = [pipe.recv() for pipe in pipes]
+        found = []
+        for rank, pipe in enumerate(pipes):
+            if not pipe.poll(SILENT_SECONDS):
+                raise TimeoutError(f"rank {rank} of {world} said nothing for {SILENT_SECONDS} s")
+            found.append(pipe.recv())
     finally:
         for process in processes:
             process.kill()

@@ -48,7 +48,7 @@ def meeting() -> tuple[dist.TCPStore, dict[str, str]]:
 
 
 SILENT_SECONDS = 200
-"""A rank forked while another thread of this process held a lock waits for it without end: then the world starts anew."""
+"""A rank forked while a thread of this process held a lock waits for it without end: the world starts anew."""
 
 
 def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:

@@ -25,8 +25,15 @@ CONTEXT = multiprocessing.get_context("fork")
 
 
 def _rank(
-    rank: int, world: int, at: dict[str, str], pipe: Any, task: Callable[..., Any], arguments: tuple[Any, ...]
+    rank: int,
+    world: int,
+    at: dict[str, str],
+    gate: Any,
+    pipe: Any,
+    task: Callable[..., Any],
+    arguments: tuple[Any, ...],
 ) -> None:
+    gate.wait()
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), **at}
     torch.set_num_threads(1)
     try:
@@ -47,37 +54,32 @@ def meeting() -> tuple[dist.TCPStore, dict[str, str]]:
     return store, at
 
 
-SILENT_SECONDS = 200
-"""A rank forked while a thread of this process held a lock waits for it without end: the world starts anew."""
+SILENT_SECONDS = 300
 
 
 def run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Runs `task` on `world` ranks; their results by rank. Raises with the first rank's traceback when one fails."""
-    try:
-        return _run(world, task, *arguments)
-    except TimeoutError:
-        return _run(world, task, *arguments)
-
-
-def _run(world: int, task: Callable[..., Any], *arguments: Any) -> list[Any]:
     store, at = meeting()
     # A dead process group of this process must not be collected in a rank: its threads are not there, and it would wait
     # for whichever thread of the rank has got their place.
     gc.collect()
     gc.freeze()
-    pipes, processes = [], []
+    # While a rank speaks to the store, the store's thread here holds locks that a rank forked just then would wait for
+    # without end: nobody speaks before all are there.
+    pipes, processes, gate = [], [], CONTEXT.Event()
     for rank in range(world):
         mine, theirs = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=_rank, args=(rank, world, at, theirs, task, arguments), daemon=True)
+        process = CONTEXT.Process(target=_rank, args=(rank, world, at, gate, theirs, task, arguments), daemon=True)
         process.start()
         theirs.close()
         pipes.append(mine)
         processes.append(process)
+    gate.set()
     try:
         found = []
         for rank, pipe in enumerate(pipes):
             if not pipe.poll(SILENT_SECONDS):
-                raise TimeoutError(f"rank {rank} of {world} said nothing for {SILENT_SECONDS} s")
+                raise AssertionError(f"rank {rank} of {world} said nothing for {SILENT_SECONDS} s")
             found.append(pipe.recv())
     finally:
         for process in processes:

@@ -1,42 +1,15 @@
 import { expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
 import { type Cluster, clusterDevices, presetCluster } from "../cluster/index.ts";
-import { importModel } from "../model/index.ts";
 import { fallbacks } from "./fallback.ts";
-import { BF16_MIXED, microBatches, paddedSequences, worldOf } from "./layout.ts";
+import { microBatches, paddedSequences, worldOf } from "./layout.ts";
 import { plan, type PlanRequest } from "./plan.ts";
+import { smallMixture, smallTraining } from "./testing/small.ts";
 
-const model = unwrap(
-  importModel({
-    model_type: "qwen3_moe",
-    hidden_size: 1024,
-    num_hidden_layers: 8,
-    num_attention_heads: 16,
-    num_key_value_heads: 4,
-    head_dim: 64,
-    intermediate_size: 2048,
-    moe_intermediate_size: 512,
-    num_experts: 24,
-    num_experts_per_tok: 2,
-    vocab_size: 32000,
-    max_position_embeddings: 8192,
-    tie_word_embeddings: false,
-    decoder_sparse_step: 1,
-    norm_topk_prob: true,
-    mlp_only_layers: [],
-  }),
-);
 const request = (engine: "megatron" | "tessera", batch: number): PlanRequest => ({
-  model,
+  model: smallMixture(8, 24),
   cluster: presetCluster("h100", 64) as Cluster,
-  training: {
-    sequence: 4096,
-    microBatch: 1,
-    globalBatch: batch,
-    precision: BF16_MIXED,
-    optimizer: "adamw",
-    mtp: false,
-  },
+  training: smallTraining(batch),
   constraints: { engine, pp: [1, 2], tp: [1], cp: [1] },
 });
 

@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { DeviceProfile } from "../../cluster/index.ts";
+import { sampleCurve, sampleProfile } from "../../cluster/testing/profile.ts";
 import { meetingPoints, passes, withWaiting } from "./meetings.ts";
 
 const config = JSON.parse(
   readFileSync(join(import.meta.dirname, "../../../examples/base/model/config.json"), "utf8"),
 ) as Record<string, unknown>;
-const curve = (...terms: number[]) => ({ terms, points: 3, median: 0, worst: 0 });
 const kinds = ["allGather", "reduceScatter", "allReduce", "allToAll", "broadcast", "message"] as const;
 
 /** A profile in which a collective takes `start` seconds in the world of two and twice that among four. */
@@ -18,32 +18,10 @@ function profile(start: number): DeviceProfile {
         .filter((size) => size <= (world ?? 4))
         .map((size) => {
           const began = kind === "message" ? 1e-4 : seconds;
-          return { kind, size, stride: 1, ...(world ? { world } : {}), curve: curve(began, 1e-9) };
+          return { kind, size, stride: 1, ...(world ? { world } : {}), curve: sampleCurve(began, 1e-9) };
         }),
     );
-  return {
-    schema: "tessera.profile/v1",
-    device: { name: "cpu", type: "cpu", memoryBytes: 16e9 },
-    torch: "2.13.0",
-    made: "2026-01-01T00:00:00.000Z",
-    ranks: 4,
-    cores: 2,
-    peak: { fp32: 1e11 },
-    memoryBandwidth: 2e10,
-    hostBandwidth: 1e10,
-    launchSeconds: 3e-6,
-    kernels: {
-      gemm: { fp32: curve(1e-6, 2e-11, 1e-10, 1e-10, 1e-10) },
-      grouped: { fp32: curve(5e-6, 1e-6, 2e-11, 0, 0, 0) },
-      attentionForward: curve(1e-5, 2e-11),
-      attentionBackward: curve(2e-5, 5e-11),
-      stream: curve(2e-5, 2e-10),
-      optimizer: curve(2e-3, 1e-9),
-    },
-    collectives: [...among(undefined, 2 * start), ...among(2, start)],
-    complete: true,
-    points: [],
-  };
+  return sampleProfile({ collectives: [...among(undefined, 2 * start), ...among(2, start)] });
 }
 
 const machine = { ranks: 4, type: "cpu", cores: 2 };

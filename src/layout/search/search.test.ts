@@ -1,11 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { unwrap } from "../../base/index.ts";
 import { type Cluster, presetCluster } from "../../cluster/index.ts";
-import { importModel, type Model } from "../../model/index.ts";
-import { BF16_MIXED, evenStages, type Layout, SINGLE, type Training, worldOf } from "../layout.ts";
+import { evenStages, type Layout, SINGLE, worldOf } from "../layout.ts";
 import { plan, runSearch } from "../plan.ts";
 import { predictMemory } from "../predict.ts";
+import { smallMixture, smallTraining } from "../testing/small.ts";
 import { engineTraits, MEGATRON_TRAITS, STEP_TERMS, stageHomes, TimeModel } from "../time/index.ts";
 import {
   candidates,
@@ -18,35 +17,6 @@ import {
   splitStages,
 } from "./index.ts";
 
-const small = (layers = 8, experts = 8): Model =>
-  unwrap(
-    importModel({
-      model_type: "qwen3_moe",
-      hidden_size: 1024,
-      num_hidden_layers: layers,
-      num_attention_heads: 16,
-      num_key_value_heads: 4,
-      head_dim: 64,
-      intermediate_size: 2048,
-      moe_intermediate_size: 512,
-      num_experts: experts,
-      num_experts_per_tok: 2,
-      vocab_size: 32000,
-      max_position_embeddings: 8192,
-      tie_word_embeddings: false,
-      decoder_sparse_step: 1,
-      norm_topk_prob: true,
-      mlp_only_layers: [],
-    }),
-  );
-const training = (globalBatch = 16): Training => ({
-  sequence: 4096,
-  microBatch: 1,
-  globalBatch,
-  precision: BF16_MIXED,
-  optimizer: "adamw",
-  mtp: false,
-});
 const cluster = (devices: number, memoryGiB?: number): Cluster => {
   const base = presetCluster("h100", devices) as Cluster;
   if (memoryGiB === undefined) return base;
@@ -97,7 +67,7 @@ describe("stage splits", () => {
 });
 
 describe("legality", () => {
-  const facts = modelFacts(small());
+  const facts = modelFacts(smallMixture());
   const base: Layout = { ...SINGLE, stages: evenStages(8, 1) };
   test.each<[string, Partial<Layout>, string]>([
     ["experts that do not divide", { ep: 3, dpShard: 2 }, "experts"],
@@ -127,20 +97,22 @@ describe("legality", () => {
       "schedule",
     ],
   ])("%s is refused", (_name, change, constraint) => {
-    expect(layoutProblem(facts, { ...base, ...change }, training(), "megatron")?.constraint).toBe(constraint);
+    expect(layoutProblem(facts, { ...base, ...change }, smallTraining(), "megatron")?.constraint).toBe(
+      constraint,
+    );
   });
   test("our engine refuses what it does not run", () => {
     for (const change of [{ tp: 2 }, { zero: 1 as const }, { offload: { optimizer: 1, activations: [] } }]) {
       const layout = { ...base, zero: 3 as const, ...change };
-      expect(layoutProblem(facts, layout, training(), "tessera")?.constraint).toBe("engine");
+      expect(layoutProblem(facts, layout, smallTraining(), "tessera")?.constraint).toBe("engine");
     }
-    expect(layoutProblem(facts, { ...base, zero: 3 }, training(), "tessera")).toBeUndefined();
+    expect(layoutProblem(facts, { ...base, zero: 3 }, smallTraining(), "tessera")).toBeUndefined();
   });
 
   test("spare slots are part of the layout, at most one slot an expert; a given number stays as it is", () => {
     const slots = (change: object) =>
       [
-        ...candidates(small(), cluster(8), training(), 8, {
+        ...candidates(smallMixture(), cluster(8), smallTraining(), 8, {
           engine: "tessera",
           pp: [1],
           ep: [1, 4],
@@ -159,12 +131,20 @@ describe("legality", () => {
         fc.constantFrom(8, 12, 24, 48),
         fc.constantFrom<"tessera" | "megatron">("tessera", "megatron"),
         (world, batch, engine) => {
-          const model = small();
+          const model = smallMixture();
           const seen = new Set<string>();
-          for (const { layout, microBatch } of candidates(model, cluster(8 * 4), training(batch), world, {
-            engine,
-          })) {
-            expect(layoutProblem(facts, layout, { ...training(batch), microBatch }, engine)).toBeUndefined();
+          for (const { layout, microBatch } of candidates(
+            model,
+            cluster(8 * 4),
+            smallTraining(batch),
+            world,
+            {
+              engine,
+            },
+          )) {
+            expect(
+              layoutProblem(facts, layout, { ...smallTraining(batch), microBatch }, engine),
+            ).toBeUndefined();
             expect(worldOf(layout)).toBe(world);
             const key = JSON.stringify([layout, microBatch]);
             expect(seen.has(key)).toBe(false);
@@ -179,9 +159,9 @@ describe("legality", () => {
 
 describe("search", () => {
   const request = (devices: number, memoryGiB: number, engine: "tessera" | "megatron") => ({
-    model: small(),
+    model: smallMixture(),
     cluster: cluster(devices, memoryGiB),
-    training: training(),
+    training: smallTraining(),
     constraints: { engine } as const,
     margin: 0.04,
   });
@@ -277,7 +257,7 @@ describe("search", () => {
     const result = plan({
       model: base.model,
       cluster: cluster(8 * 17),
-      training: training(128),
+      training: smallTraining(128),
       constraints: { engine: "megatron", pp: [1], tp: [1], cp: [1] },
     });
     if (!result.ok) throw result.error;
@@ -288,7 +268,7 @@ describe("search", () => {
   test("no legal layout is told apart from no room", () => {
     const result = plan({
       ...request(8, 80, "megatron"),
-      training: training(7),
+      training: smallTraining(7),
       constraints: { engine: "megatron", pp: [3] },
     });
     expect(!result.ok && result.error.code).toBe("PLAN_NO_LAYOUT");

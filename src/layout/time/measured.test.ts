@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { unwrap } from "../../base/index.ts";
 import { type DeviceProfile, profileMachine, withProfile } from "../../cluster/index.ts";
+import { sampleCurve, sampleProfile } from "../../cluster/testing/profile.ts";
 import { parseModel } from "../../model/index.ts";
 import { evenStages, FLOAT32, type Layout, SINGLE, type Training } from "../layout.ts";
 import { engineTraits, STEP_TERMS, TimeModel } from "./index.ts";
@@ -10,35 +11,15 @@ import { gemmSeconds } from "./kernels.ts";
 
 const config = join(import.meta.dirname, "../../../examples/base/model/config.json");
 const model = unwrap(parseModel(readFileSync(config, "utf8"), { file: config }));
-const curve = (...terms: number[]) => ({ terms, points: 3, median: 0, worst: 0 });
 
 function profile(cores: number | null, start = 1e-4): DeviceProfile {
   const kinds = ["allGather", "reduceScatter", "allReduce", "allToAll", "broadcast", "message"] as const;
-  return {
-    schema: "tessera.profile/v1",
-    device: { name: "cpu", type: "cpu", memoryBytes: 16e9 },
-    torch: "2.13.0",
-    made: "2026-01-01T00:00:00.000Z",
-    ranks: 4,
+  return sampleProfile({
     cores,
-    peak: { fp32: 1e11 },
-    memoryBandwidth: 2e10,
-    hostBandwidth: 1e10,
-    launchSeconds: 3e-6,
-    kernels: {
-      gemm: { fp32: curve(1e-6, 2e-11, 1e-10, 1e-10, 1e-10) },
-      grouped: { fp32: curve(5e-6, 1e-6, 2e-11, 0, 0, 0) },
-      attentionForward: curve(1e-5, 2e-11),
-      attentionBackward: curve(2e-5, 5e-11),
-      stream: curve(2e-5, 2e-10),
-      optimizer: curve(2e-3, 1e-9),
-    },
     collectives: kinds.flatMap((kind) =>
-      [2, 4].map((size) => ({ kind, size, stride: 1, curve: curve(start, 1e-9) })),
+      [2, 4].map((size) => ({ kind, size, stride: 1, curve: sampleCurve(start, 1e-9) })),
     ),
-    complete: true,
-    points: [],
-  };
+  });
 }
 
 const training: Training = {

@@ -51,6 +51,19 @@ test("a skewed run moves once, and what came is what was forecast", () => {
   expect(last.deadExperts).toEqual([0, 0]);
 });
 
+test("an attempt that heals is not held up by a rehearsal: it comes some steps later, before the first decision", () => {
+  const world = new World(SKEWED, 1);
+  world.settle(3);
+  expect(world.rehearsals).toBe(0);
+  world.settle(4);
+  expect(world.rehearsals).toBe(1);
+  world.restart();
+  world.settle(3);
+  expect(world.rehearsals).toBe(1);
+  world.settle(4);
+  expect(world.rehearsals).toBe(2);
+});
+
 test("a rehearsal says what the first move will take, and each move corrects it", () => {
   const world = new World(SKEWED);
   // Twice what the rehearsal says.

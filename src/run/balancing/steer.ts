@@ -229,7 +229,8 @@ function step(before: Steer, acts: SteerAct[], now: WholeStep): Steer {
     history: [...before.history, now].slice(-policy.window),
     costs: observeStep(before.costs, now, topology, before.speeds ?? undefined),
   };
-  if (!state.rehearsed && policy.mode !== "off") {
+  // Not at once: an attempt that heals does lost steps again first. In time for the first decision.
+  if (!state.rehearsed && policy.mode !== "off" && state.history.length >= LEAST_HISTORY / 2) {
     acts.push({
       do: "command",
       command: { kind: "command", id: `rehearse-${state.attempt}`, do: "rehearse" },

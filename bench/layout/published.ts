@@ -1,6 +1,4 @@
 /** Published runs as cases of ours: model, cluster, layout and how the stack computed, as far as a row says. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { unwrap } from "../../src/base/index.ts";
 import {
   ASSUMED,
@@ -24,9 +22,9 @@ import {
   type Traits,
 } from "../../src/layout/index.ts";
 import { balancedStages } from "../../src/layout/search/index.ts";
-import { importModel, type Model, parseModel } from "../../src/model/index.ts";
+import { importModel, knownConfig, type Model } from "../../src/model/index.ts";
 import { reasonFor, recipeRecompute, type Row, setAside, stackOf, withoutMtp } from "./published-stacks.ts";
-import { readCsv, SHARED, sharedFile } from "./shared.ts";
+import { readCsv, sharedFile } from "./shared.ts";
 
 const DEVICES: readonly (readonly [RegExp, string, number])[] = [
   [/^H100 96GB/, "h100-500w", 1],
@@ -42,35 +40,23 @@ const DEVICES: readonly (readonly [RegExp, string, number])[] = [
   [/^MI325X$/, "mi325x", 1],
   [/^Ascend 910C/, "910c", 2],
 ];
-const FILES: readonly (readonly [RegExp, string])[] = [
-  [/DeepSeek.?V4.?Flash/i, "deepseek-ai--DeepSeek-V4-Flash"],
-  [/DeepSeek.?V4.?Pro/i, "deepseek-ai--DeepSeek-V4-Pro"],
-  [/DeepSeek.?V3\.2/i, "deepseek-ai--DeepSeek-V3.2"],
-  [/DeepSeek.?V3/i, "deepseek-ai--DeepSeek-V3"],
-  [/Qwen3.235B/i, "Qwen--Qwen3-235B-A22B-FP8"],
-  [/Qwen3.30B/i, "Qwen--Qwen3-30B-A3B"],
-  [/Qwen3-8B/i, "Qwen--Qwen3-8B"],
-  [/Llama.?3\.1.405B/i, "meta-llama--Meta-Llama-3.1-405B"],
-  [/Llama.?3(\.1)?.8B/i, "meta-llama--Meta-Llama-3.1-8B"],
-  [/Kimi.?K2/i, "moonshotai--Kimi-K2.5"],
-  [/Mixtral-8x22B/i, "mistralai--Mixtral-8x22B-v0.1"],
-  [/GPT.?OSS.20B/i, "openai--gpt-oss-20b"],
-  [/GLM-5\.2/i, "zai-org--GLM-5.2"],
-];
-const OWN: readonly (readonly [RegExp, Record<string, unknown>])[] = [
-  [
-    /LLAMA.?3(\.1)?.70B/i,
-    {
-      model_type: "llama",
-      hidden_size: 8192,
-      num_hidden_layers: 80,
-      num_attention_heads: 64,
-      num_key_value_heads: 8,
-      intermediate_size: 28672,
-      vocab_size: 128256,
-      tie_word_embeddings: false,
-    },
-  ],
+/** Models of the table by names that the planner knows. */
+const MODELS: readonly (readonly [RegExp, string])[] = [
+  [/DeepSeek.?V4.?Flash/i, "DeepSeek-V4-Flash"],
+  [/DeepSeek.?V4.?Pro/i, "DeepSeek-V4-Pro"],
+  [/DeepSeek.?V3\.2/i, "DeepSeek-V3.2"],
+  [/DeepSeek.?V3/i, "DeepSeek-V3"],
+  [/Qwen3.235B/i, "Qwen3-235B-A22B"],
+  [/Qwen3.30B/i, "Qwen3-30B-A3B"],
+  [/Qwen3-8B/i, "Qwen3-8B"],
+  [/Llama.?3\.1.405B/i, "Llama-3.1-405B"],
+  [/LLAMA.?3(\.1)?.70B/i, "Llama-3.1-70B"],
+  [/Llama.?3(\.1)?.8B/i, "Llama-3.1-8B"],
+  [/Kimi.?K2/i, "Kimi-K2"],
+  [/Mixtral-8x22B/i, "Mixtral-8x22B"],
+  [/GPT.?OSS.20B/i, "gpt-oss-20b"],
+  [/GPT.?OSS.120B/i, "gpt-oss-120b"],
+  [/GLM-5\.2/i, "GLM-5.2"],
 ];
 
 type Run = {
@@ -85,38 +71,9 @@ type Run = {
 const cache = new Map<string, Model | undefined>();
 function modelOf(name: string): Model | undefined {
   if (!cache.has(name)) {
-    const file = /cut|single layer|LoRA/.test(name)
-      ? undefined
-      : FILES.find(([pattern]) => pattern.test(name))?.[1];
-    const own = OWN.find(([pattern]) => pattern.test(name))?.[1];
-    let model: Model | undefined;
-    if (own) model = unwrap(importModel({ max_position_embeddings: 131072, ...own }, { name }));
-    else if (file) {
-      model = unwrap(
-        parseModel(
-          readFileSync(join(SHARED as string, "data/model_configs", `${file}_config.json`), "utf8"),
-          { name },
-        ),
-      );
-      // GPT-OSS 120B differs from the 20B file only in depth and experts.
-    } else if (/GPT.?OSS.120B/i.test(name)) {
-      const text = readFileSync(
-        join(SHARED as string, "data/model_configs/openai--gpt-oss-20b_config.json"),
-        "utf8",
-      );
-      const config = JSON.parse(text) as Record<string, unknown>;
-      const layers = 36;
-      const types = Array.from({ length: layers }, (_, i) =>
-        i % 2 === 0 ? "sliding_attention" : "full_attention",
-      );
-      model = unwrap(
-        importModel(
-          { ...config, num_hidden_layers: layers, num_local_experts: 128, layer_types: types },
-          { name },
-        ),
-      );
-    }
-    cache.set(name, model);
+    const whole = !/cut|single layer|LoRA/.test(name);
+    const known = whole ? MODELS.find(([pattern]) => pattern.test(name))?.[1] : undefined;
+    cache.set(name, known ? unwrap(importModel(knownConfig(known), { name })) : undefined);
   }
   return cache.get(name);
 }

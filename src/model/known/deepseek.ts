@@ -79,5 +79,12 @@ export const DEEPSEEK = {
   "DeepSeek-V4-Flash": v4(43, 4096, 64, 1024, 8, 512, 256, 2048, [0, 0]),
   "DeepSeek-V3.2": v32,
   "DeepSeek-V3": v3(128, 256, 3, 129280, 1),
-  "Kimi-K2": v3(64, 384, 1, 163840, 0),
+  // Its router chooses among all experts.
+  "Kimi-K2": {
+    ...v3(64, 384, 1, 163840, 0),
+    model_type: "kimi_k2",
+    n_group: 1,
+    topk_group: 1,
+    max_position_embeddings: 131072,
+  },
 };

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   encodeLine,
   LineDecoder,
@@ -7,6 +9,13 @@ import {
   type WorkerCommand,
   type WorkerMessage,
 } from "../wire/index.ts";
+
+/** Turns of the event loop after which a connection that waited is accepted and its first words are read. */
+const TURNS = 4;
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) await nextTurn();
+}
 
 /**
  * The unix socket that ranks write to. It only reads, never makes a rank wait: what a rank sends goes to `onMessage` at once.
@@ -44,17 +53,18 @@ export class Workers {
     this.#commands.clear();
   }
 
-  /** Resolves when all that a dead rank sent has been read, or after a moment if its socket does not close. */
+  /**
+   * Resolves when all that a dead rank sent has been read, or after a moment if its socket does not close. Its connection and its words
+   * are in the kernel when its end is told, but this process may not have looked yet, or not for longer than the moment.
+   */
   async drained(rank: number, waitMs: number): Promise<void> {
+    await turns();
     const socket = this.#sockets.get(rank);
     if (!socket || socket.closed) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, waitMs);
-      socket.once("close", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), waitMs);
+    await once(socket, "close", { signal: late.signal }).catch(turns);
+    clearTimeout(timer);
   }
 
   close(): void {

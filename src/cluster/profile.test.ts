@@ -6,7 +6,6 @@ import { measuredCollective } from "./profile.ts";
 import {
   collectivesAmong,
   collectiveSeconds,
-  type DeviceProfile,
   gemmFeatures,
   messageSeconds,
   parseCluster,
@@ -15,28 +14,17 @@ import {
   profileMachine,
   withProfile,
 } from "./index.ts";
+import { sampleProfile } from "./testing/profile.ts";
 
 const curve = (...terms: number[]) => ({ terms, points: 4, median: 0.02, worst: 0.1 });
-const PROFILE: DeviceProfile = {
-  schema: "tessera.profile/v1",
-  device: { name: "cpu", type: "cpu", memoryBytes: 8e9 },
-  torch: "2.13.0",
-  made: "2026-01-01T00:00:00.000Z",
-  ranks: 4,
-  cores: 2,
-  peak: { fp32: 1e11 },
-  memoryBandwidth: 2e10,
-  hostBandwidth: 1e10,
-  launchSeconds: 3e-6,
+const PROFILE = sampleProfile({
   kernels: { gemm: { fp32: curve(1e-6, 2.5e-11, 0, 0, 0) }, stream: curve(5e-6, 1e-10) },
   collectives: [
     { kind: "allGather", size: 2, stride: 1, curve: curve(1e-4, 1e-9) },
     { kind: "allGather", size: 4, stride: 1, curve: curve(3e-4, 2e-9) },
     { kind: "message", size: 2, stride: 2, curve: curve(5e-5, 1e-9) },
   ],
-  complete: true,
-  points: [],
-};
+});
 
 test("a fit finds the terms that made the points, and says how far noise puts them off", () => {
   const terms = [4e-6, 2e-11, 3e-10, 0, 1e-10];

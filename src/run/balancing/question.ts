@@ -50,9 +50,10 @@ export function answer(question: Question): Answer {
   return { number, guard: guarded.state, memory, proposal };
 }
 
-/** What `decide` says of the present; nothing before costs are known. `any`: every better balance is worth its price. */
-function plan({ topology, policy, history, steps, cost }: Question, any: boolean) {
+/** What `decide` says of the present; nothing before costs are known. `urgent`: every better balance is worth its price. */
+function plan({ topology, policy, history, steps, cost }: Question, urgent: boolean) {
   const now = history.at(-1) as WholeStep;
+  const safety = urgent ? 0 : policy.safety;
   if (!cost) return undefined;
   const loads = history.map(({ loads: all }) => ({
     ...all,
@@ -70,9 +71,9 @@ function plan({ topology, policy, history, steps, cost }: Question, any: boolean
   };
   const decision = decide(loads, withSpeeds(now.placement, cost.speeds), model, {
     mode: policy.mode === "on" ? "act" : "advise",
-    horizonSteps: any ? Number.MAX_SAFE_INTEGER : Math.max(1, steps - now.step),
-    safety: any ? 0 : policy.safety,
-    stepNoiseSeconds: any ? 0 : noiseOf(tellingSeconds(history, topology)),
+    horizonSteps: urgent ? Number.MAX_SAFE_INTEGER : Math.max(1, steps - now.step),
+    safety,
+    stepNoiseSeconds: safety === 0 ? 0 : noiseOf(tellingSeconds(history, topology)),
     microBatches: topology.microBatches,
   });
   return decision.ok ? { decision: decision.value, cost } : undefined;

@@ -15,9 +15,9 @@ export const balance = z.strictObject({
     "決定時所看的最近步數",
   ),
   safety: key(
-    z.number().min(1).default(2),
-    "a move must win this many times its cost within the steps that are left",
-    "搬動在剩餘步數內須賺回成本的倍數",
+    z.number().min(0).default(2),
+    "a move must win this many times its cost within the steps that are left; 0: better balance is worth any cost, and need not show through the noise of the steps",
+    "搬動在剩餘步數內須賺回成本的倍數；0 表示只要更平衡就不計成本，也不論各步的雜訊",
   ),
   overlap: key(
     z.boolean().default(false),

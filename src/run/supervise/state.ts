@@ -1,5 +1,5 @@
 import type { Outcome, RunState, Verdict } from "../journal/index.ts";
-import type { Goal } from "./types.ts";
+import type { Goal, Input } from "./types.ts";
 
 export type NodeState = {
   readonly agent: string;
@@ -49,7 +49,20 @@ export type Supervisor = {
   readonly incidents: number;
   /** A rank failed in this attempt: later exits follow from the first. */
   readonly faulted: boolean;
+  /** Ranks of this attempt whose last words blame another: a peer was gone. */
+  readonly blaming: ReadonlySet<number>;
+  /** The first of them to end, while the rank that they blame may still be told of. */
+  readonly held: Extract<Input, { kind: "exited" }> | null;
 };
+
+/** What an attempt begins with. */
+export const FRESH = {
+  faulted: false,
+  blaming: new Set<number>(),
+  held: null,
+  doneStep: 0,
+  attemptStep: 0,
+} as const;
 
 /** Supervisor of a run whose journal adds up to `run`: nothing is known about agents until they join. */
 export function startSupervisor(goal: Goal, run: RunState, t: number): Supervisor {
@@ -72,13 +85,11 @@ export function startSupervisor(goal: Goal, run: RunState, t: number): Superviso
     master: null,
     alive: new Set(),
     after: { next: "restart" },
-    doneStep: 0,
-    attemptStep: 0,
     maxStep: run.checkpoint?.step ?? 0,
     checkpointStep: run.checkpoint?.step ?? 0,
     open: last && !last.recovered && last.remedy?.do === "restart" ? { id: last.id, t: last.t } : null,
     incidents: run.incidents.reduce((most, one) => Math.max(most, one.id), 0),
-    faulted: false,
+    ...FRESH,
   };
 }
 

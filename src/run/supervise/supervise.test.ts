@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { replay } from "../journal/index.ts";
-import type { Finding, Goal, Signal } from "./index.ts";
+import { EMPTY, replay } from "../journal/index.ts";
+import {
+  type Act,
+  type Finding,
+  type Goal,
+  type Input,
+  type Signal,
+  startSupervisor,
+  supervise,
+} from "./index.ts";
+import type { KnownMessage } from "../wire/index.ts";
 import { World } from "./simulation.ts";
 
 const goal: Goal = {
@@ -158,4 +167,66 @@ test("agents that do not join are given up, and the run fails when the watch say
     world.tick(1);
   }
   expect(world.finished).toMatchObject({ outcome: "failed", verdict: { code: "RUN_BUDGET" } });
+});
+
+/** A training at work that takes what is told; returns whose end counts as the cause, in the order of the telling. */
+function causes(
+  ...told: readonly ({ kind: string; t?: number } & Record<string, unknown>)[]
+): (number | string)[] {
+  const beginning = [
+    { kind: "begin" },
+    ...goal.nodes.map(({ agent }) => ({
+      kind: "joined",
+      agent,
+      instance: 1,
+      pid: 1,
+      host: "h",
+      attempt: 0,
+      ranks: [],
+      zygote: true,
+    })),
+    { kind: "master", attempt: 1, host: "h", port: 1 },
+  ];
+  let state = startSupervisor(goal, EMPTY, 0);
+  const acts: Act[] = [];
+  for (const input of [...beginning, ...told]) {
+    const move = supervise(state, { t: 0, attempt: 1, ...input } as unknown as Input);
+    state = move.state;
+    acts.push(...move.acts);
+  }
+  const signals = acts.flatMap((act) => (act.do === "report" ? [act.signal] : []));
+  return signals.flatMap((one): (number | string)[] =>
+    one.kind === "rankExit" ? [one.rank] : one.kind === "agentLost" ? [one.agent] : [],
+  );
+}
+
+const ends = (rank: number, code: number | null = 1, t = 0) => ({
+  kind: "exited",
+  rank,
+  code,
+  signal: code === null ? 9 : null,
+  t,
+});
+const blames = (rank: number) => ({
+  kind: "worker",
+  message: { kind: "fatal", attempt: 1, rank, code: "ENGINE_PEER_LOST" } as unknown as KnownMessage,
+});
+const tick = (t: number) => ({ kind: "tick", t });
+
+test("the rank whose end brought the others about is the cause, also when word of theirs comes first", () => {
+  expect(causes(ends(3, null), blames(0), ends(0), ends(1))).toEqual([3]);
+  expect(causes(blames(0), ends(0), blames(1), ends(1), ends(3, null), ends(2))).toEqual([3]);
+  expect(causes(blames(0), ends(0), ends(3, 3), ends(1))).toEqual([3]);
+  // An agent that went down with its ranks tells of none of them.
+  expect(causes(blames(0), ends(0), { kind: "agentLost", agent: "b", instance: 1, why: "gone" })).toEqual([
+    "b",
+  ]);
+});
+
+test("where all blame another or nobody else ends, the first that ended is the cause", () => {
+  const everyone = [2, 0, 1, 3].flatMap((rank) => [blames(rank), ends(rank)]);
+  expect(causes(...everyone)).toEqual([2]);
+  expect(causes(blames(1), ends(1), tick(2), blames(0), ends(0, 1, 2))).toEqual([]);
+  expect(causes(blames(1), ends(1), blames(0), ends(0, 1, 2), tick(3.5))).toEqual([1]);
+  expect(causes(blames(1), ends(1), ends(0, 0), ends(2, 0), ends(3, 0))).toEqual([1]);
 });

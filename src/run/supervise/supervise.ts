@@ -1,9 +1,13 @@
 import type { Outcome, Verdict } from "../journal/index.ts";
-import { type NodeState, type Supervisor, ranksOf } from "./state.ts";
+import { FRESH, type NodeState, type Supervisor, ranksOf } from "./state.ts";
 import type { Act, Finding, Input } from "./types.ts";
 
 /** Step of the supervisor: the next state and what to do, in order. Pure: no clock, no I/O. */
 export type Move = { readonly state: Supervisor; readonly acts: readonly Act[] };
+
+/** Last words of a rank that lost a peer, and how long word of that peer's own end may take. */
+const PEER_LOST = "ENGINE_PEER_LOST";
+const BLAMED_SECONDS = 3;
 
 /** Takes one input. Inputs about an older attempt, an older agent or after the end have no effect. */
 export function supervise(state: Supervisor, input: Input): Move {
@@ -135,7 +139,7 @@ class Draft {
           { do: "journal", event: { kind: "adopted", attempt } },
           { do: "report", signal: { t: this.#t, kind: "attempt", attempt, world: alive.size } },
         );
-        this.set({ mode: "running", master: null, alive, faulted: false, doneStep: 0, attemptStep: 0 });
+        this.set({ ...FRESH, mode: "running", master: null, alive });
         return;
       }
       this.set({ mode: "teardown", alive });
@@ -154,8 +158,7 @@ class Draft {
   newAttempt(): void {
     const attempt = this.state.attempt + 1;
     const { goal, checkpointStep } = this.state;
-    const fresh = { alive: new Set<number>(), faulted: false, doneStep: 0, attemptStep: 0 };
-    this.set({ mode: "master", attempt, master: null, ...fresh });
+    this.set({ ...FRESH, mode: "master", attempt, master: null, alive: new Set() });
     this.act({
       do: "journal",
       event: { kind: "attempt", attempt, world: ranksOf(goal), fromStep: checkpointStep },
@@ -173,18 +176,29 @@ class Draft {
     );
   }
 
-  exited({ attempt, rank, code, signal }: Extract<Input, { kind: "exited" }>): void {
+  /**
+   * One rank's end brings its peers' about, and word of theirs may come first: whoever blames a peer is not the cause while that peer may
+   * still be told of.
+   */
+  exited(exit: Extract<Input, { kind: "exited" }>): void {
+    const { attempt, rank, code } = exit;
     if (attempt !== this.state.attempt || !this.state.alive.has(rank)) return;
-    const { mode } = this.state;
+    const { mode, faulted, blaming, held } = this.state;
     this.set({ alive: new Set([...this.state.alive].filter((one) => one !== rank)) });
-    const bad = code !== 0;
-    if (bad && (mode === "running" || mode === "stopping") && !this.state.faulted) {
-      this.act({ do: "journal", event: { kind: "rankExited", attempt, rank, code, signal } });
-      this.set({ faulted: true });
-      if (mode === "stopping") this.teardown();
-      else this.act({ do: "report", signal: { t: this.#t, kind: "rankExit", attempt, rank, code, signal } });
+    if (code !== 0 && !faulted && (mode === "running" || mode === "stopping")) {
+      if (mode === "running" && blaming.has(rank)) this.set({ held: held ?? exit });
+      else this.fault(exit);
     }
+    if (mode === "running" && this.state.held && this.state.alive.size === 0) this.fault(this.state.held);
     this.emptied();
+  }
+
+  /** This end is the one that the others follow from. */
+  fault({ attempt, rank, code, signal }: Extract<Input, { kind: "exited" }>): void {
+    this.act({ do: "journal", event: { kind: "rankExited", attempt, rank, code, signal } });
+    this.set({ faulted: true, held: null });
+    if (this.state.mode === "stopping") this.teardown();
+    else this.act({ do: "report", signal: { t: this.#t, kind: "rankExit", attempt, rank, code, signal } });
   }
 
   /** When the last rank is gone: the end, or the next attempt. */
@@ -239,7 +253,7 @@ class Draft {
     } else if (mode === "teardown") {
       this.emptied();
     } else if (!faulted) {
-      this.set({ faulted: true });
+      this.set({ faulted: true, held: null });
       this.act({ do: "report", signal: { t: this.#t, kind: "agentLost", agent, why } });
     }
   }
@@ -247,6 +261,9 @@ class Draft {
   worker(message: Extract<Input, { kind: "worker" }>["message"]): void {
     if (message.attempt !== this.state.attempt) return;
     this.act({ do: "report", signal: { t: this.#t, kind: "worker", message } });
+    if (message.kind === "fatal" && message.code === PEER_LOST) {
+      this.set({ blaming: new Set([...this.state.blaming, message.rank]) });
+    }
     if (message.kind === "done") this.set({ doneStep: Math.max(this.state.doneStep, message.step) });
     if (message.kind === "saved") {
       const { step, attempt, path, bytes, seconds, stallSeconds } = message;
@@ -324,8 +341,8 @@ class Draft {
 
   /** Ends the attempt: by the ranks' own hand when there is something to save, else at once. */
   wind(now: boolean): void {
-    const { mode, attemptStep, attempt, faulted } = this.state;
-    if (mode === "running" && attemptStep > 0 && !faulted && !now) {
+    const { mode, attemptStep, attempt, faulted, held } = this.state;
+    if (mode === "running" && attemptStep > 0 && !faulted && !held && !now) {
       this.set({ mode: "stopping" });
       this.act({ do: "stopRanks", attempt });
     } else if (mode === "stopping" && !now) {
@@ -337,7 +354,8 @@ class Draft {
   }
 
   tick(): void {
-    const { mode, since, goal, nodes } = this.state;
+    const { mode, since, goal, nodes, held } = this.state;
+    if (mode === "running" && held && this.#t - held.t > BLAMED_SECONDS) this.fault(held);
     this.act({ do: "report", signal: { t: this.#t, kind: "tick" } });
     if (mode === "stopping" && this.#t - since > goal.stopSeconds) this.teardown();
     if (mode === "teardown" && this.#t - since > goal.killSeconds) {

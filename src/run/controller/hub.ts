@@ -18,7 +18,8 @@ import {
 export type Join = Extract<AgentMessage, { kind: "join" }>;
 export type HubEvents = {
   joined(join: Join): void;
-  message(agent: string, message: AgentMessage): void;
+  /** `instance`: of the agent that says it, who may be one that another has come after. */
+  message(agent: string, instance: number, message: AgentMessage): void;
   left(agent: string, instance: number): void;
   /** A person's command from another terminal; the answer goes back. */
   client(message: ClientMessage): unknown;
@@ -91,16 +92,17 @@ export class Hub {
 
   #accept(socket: Socket): void {
     const decoder = new LineDecoder();
-    let agent: string | undefined;
+    let joined: Join | undefined;
     socket.on("error", () => undefined);
     // Whoever says nothing useful soon is sent away.
     const timer = setTimeout(() => socket.destroy(), 10_000);
     socket.on("close", () => clearTimeout(timer));
     socket.on("data", (chunk) => {
       for (const value of decoder.push(chunk)) {
-        if (agent !== undefined) {
+        if (joined) {
           const message = toAgentMessage(value);
-          if (message && message.kind !== "join") this.#events?.message(agent, message);
+          if (message && message.kind !== "join")
+            this.#events?.message(joined.agent, joined.instance, message);
           continue;
         }
         const client = toClientMessage(value);
@@ -108,7 +110,7 @@ export class Hub {
         if (client && this.#lets(client.token)) {
           socket.end(encodeLine((this.#events?.client ?? this.onIdleClient)(client) ?? { ok: true }));
         } else if (join?.kind === "join" && this.#lets(join.token)) {
-          agent = join.agent;
+          joined = join;
           clearTimeout(timer);
           if (this.#events) this.#admit(join, socket);
           else this.#waiting.push({ join, socket });

@@ -86,7 +86,7 @@ export class Training {
     this.#readSpools();
     options.hub.attach({
       joined: (join) => this.#joined(join),
-      message: (agent, message) => this.#onAgent(agent, message),
+      message: (agent, instance, message) => this.#onAgent(agent, instance, message),
       left: (agent, instance) => this.#left(agent, instance),
       client: (message) => {
         if (message.do === "checkpoint") this.#command("checkpoint");
@@ -252,10 +252,11 @@ export class Training {
     } else if (!this.#away.has(agent)) this.#away.set(agent, { since: seconds(), instance });
   }
 
-  #onAgent(agent: string, message: AgentMessage): void {
+  #onAgent(agent: string, instance: number, message: AgentMessage): void {
     const t = seconds();
-    const instance = this.#heard.get(agent)?.instance ?? 0;
-    this.#heard.set(agent, { t, instance });
+    if (this.#heard.get(agent)?.instance === instance) this.#heard.set(agent, { t, instance });
+    // The last words of one that was given up may come after that. What its ranks said counts; what it says of itself does not.
+    else if (message.kind !== "telemetry" && message.kind !== "exited") return;
     switch (message.kind) {
       case "zygote": {
         const why = torchFault(message.torch);

@@ -33,6 +33,8 @@ export function observe(state: WatchState, signal: Signal): WatchState {
           { t: signal.t, freeBytes: signal.freeBytes },
         ],
       };
+    case "woke":
+      return { ...state, progressAt: Math.min(signal.t, state.progressAt + signal.seconds) };
     default:
       return state;
   }

@@ -101,6 +101,19 @@ test("a crash restarts while checkpoints come, and ends the run when none comes"
   });
 });
 
+test("time in which the controller itself did not run is no one's hang", () => {
+  const night = new Night();
+  night.begin();
+  night.train(1, 20, 2);
+  night.t += 15;
+  expect(night.say({ kind: "tick" })).toBeNull();
+  night.t += 60;
+  expect(night.say({ kind: "woke", seconds: 60 })).toBeNull();
+  expect(night.say({ kind: "tick" })).toBeNull();
+  night.t += 2;
+  expect(night.say({ kind: "tick" })?.alarm).toMatchObject({ rule: "hang", evidence: { seconds: "17.0" } });
+});
+
 test("a hang is called after the time learned from the steps, and the stopped process is named", () => {
   const night = new Night();
   night.begin();

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { turns } from "../turns.ts";
 import {
   encodeLine,
   LineDecoder,
@@ -9,13 +9,6 @@ import {
   type WorkerCommand,
   type WorkerMessage,
 } from "../wire/index.ts";
-
-/** Turns of the event loop after which a connection that waited is accepted and its first words are read. */
-const TURNS = 4;
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn++) await nextTurn();
-}
 
 /**
  * The unix socket that ranks write to. It only reads, never makes a rank wait: what a rank sends goes to `onMessage` at once.

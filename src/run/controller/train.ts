@@ -15,6 +15,7 @@ import {
   supervise,
   type Supervisor,
 } from "../supervise/index.ts";
+import { turns } from "../turns.ts";
 import type { Watch } from "../watching.ts";
 import {
   type AgentMessage,
@@ -51,6 +52,8 @@ export type TrainOptions = {
 export type TrainEnd = { readonly outcome: Outcome; readonly verdict: Verdict | null; readonly step: number };
 
 const TICK_MS = 250;
+/** A tick that is so late tells of a controller that did not run: nobody was silent to it in that time. */
+const LATE_SECONDS = 1;
 const BEAT_SECONDS = 1;
 const ORPHAN_SECONDS = 3600;
 const SIGKILL = 9;
@@ -70,6 +73,8 @@ export class Training {
   readonly #awaited = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
   #state: Supervisor;
+  #tickedAt = seconds();
+  #closed = false;
   #busy = false;
   #commands = 0;
   #finish: (end: TrainEnd) => void = () => undefined;
@@ -82,7 +87,7 @@ export class Training {
       this.#finish = resolve;
       this.#fail = reject;
     });
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#timer = setInterval(() => void turns().then(() => this.#tick()), TICK_MS);
     this.#readSpools();
     options.hub.attach({
       joined: (join) => this.#joined(join),
@@ -324,8 +329,20 @@ export class Training {
     }
   }
 
+  /** Time that this process slept, or the whole machine, counts against no one. */
+  #wake(t: number): void {
+    const late = t - this.#tickedAt - TICK_MS / 1000;
+    this.#tickedAt = t;
+    if (late < LATE_SECONDS) return;
+    for (const [agent, heard] of this.#heard)
+      this.#heard.set(agent, { ...heard, t: Math.min(t, heard.t + late) });
+    this.#report({ t, kind: "woke", seconds: late });
+  }
+
   #tick(): void {
+    if (this.#closed) return;
     const t = seconds();
+    this.#wake(t);
     const { silenceSeconds, folder, launcher } = this.#options;
     // One that was on its way out instead will not join: then a new one is started.
     for (const [agent, instance] of this.#awaited)
@@ -344,6 +361,7 @@ export class Training {
   }
 
   #close(): void {
+    this.#closed = true;
     clearInterval(this.#timer);
     this.#options.balancing?.close();
     this.#options.hub.attach(undefined);

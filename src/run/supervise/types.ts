@@ -17,6 +17,8 @@ export type Signal = { readonly t: number } & (
   | { readonly kind: "startFailed"; readonly agent: string; readonly why: string }
   | { readonly kind: "disk"; readonly freeBytes: number; readonly totalBytes: number }
   | { readonly kind: "processes"; readonly processes: Told<"beat">["processes"] }
+  /** The controller did not run for so long, and heard nothing. */
+  | { readonly kind: "woke"; readonly seconds: number }
   | { readonly kind: "tick" }
 );
 

@@ -30,7 +30,7 @@ afterEach(() => {
 
 test("too little room: older checkpoints are pruned, then the run stops with its verdict and can go on", async () => {
   place = new Place();
-  place.fake({ stepMs: 250 });
+  place.fake({ stepMs: 1000 });
   // No disk has this much room, so the rule fires on any machine.
   const end = await runToEnd(place.options({}, "watch: { disk: { floorBytes: 9000000000000000 } }"));
   expect(end).toMatchObject({ outcome: "failed", verdict: { code: "RUN_DISK_FULL" } });
@@ -84,11 +84,17 @@ if (disk) {
     place = new Place();
     mkdirSync(dirname(place.run), { recursive: true });
     symlinkSync(mounted as string, place.run);
-    place.fake({ stepMs: 50, checkpointBytes: 900_000 });
-    const run = place.run;
+    place.fake({ stepMs: 50, checkpointBytes: 900_000, holdAt: 12, attempts: [1] });
+    const { run } = place;
     const end = await runToEnd(
       place.options(
-        { onProgress: (progress) => progress.done === 12 && fill(join(run, "filler")) },
+        {
+          onProgress: ({ done }) => {
+            if (done !== 12) return;
+            fill(join(run, "filler"));
+            place?.release();
+          },
+        },
         "watch: { restarts: 1, disk: { floorBytes: 1000000, checkpoints: 1 } }",
       ),
     );

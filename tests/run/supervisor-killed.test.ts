@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { Random } from "../../src/base/index.ts";
-import { isAlive, paths, readTelemetry } from "../../src/run/index.ts";
-import { Place, runToEnd, sleep, until } from "../fixtures/run.ts";
+import { isAlive, listCheckpoints, paths, readTelemetry } from "../../src/run/index.ts";
+import { Place, runToEnd, until } from "../fixtures/run.ts";
 
 let place: Place;
 let children: ChildProcess[] = [];
@@ -30,6 +30,9 @@ const steps = () =>
     .filter((one) => one.kind === "step" && one.rank === 0)
     .map((one) => one.step);
 
+/** Step of the newest checkpoint; 0: none. */
+const savedAt = () => listCheckpoints(paths(place.run).checkpoints).at(-1)?.step ?? 0;
+
 async function reference(): Promise<{ step: number; state: string }> {
   const other = new Place();
   try {
@@ -42,17 +45,19 @@ async function reference(): Promise<{ step: number; state: string }> {
 
 test("a killed controller's ranks train on; the next controller takes them over and nothing is done twice", async () => {
   place = new Place();
-  place.fake({ stepMs: 60 });
+  place.fake({ stepMs: 60, holdAt: 33, attempts: [1] });
   const first = startController();
   await until(() => steps().length >= 5);
   first.child.kill("SIGKILL");
   await first.ended;
   const agent = place.agent();
-  await sleep(300);
+  await until(() => savedAt() === 30);
   expect(isAlive(agent)).toBe(true);
   const second = startController();
+  await until(() => place.kinds().includes("adopted"));
+  place.release();
   expect(await second.ended).toBe(0);
-  expect(place.kinds()).toContain("adopted");
+  expect(place.agent()).toEqual(agent);
   expect(place.kinds().filter((kind) => kind === "attempt")).toHaveLength(1);
   expect(steps()).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
   expect(place.final()).toEqual(await reference());
@@ -63,8 +68,8 @@ test("ranks that finish while no controller is there are not trained again", asy
   const first = startController();
   await until(() => steps().length >= 13);
   first.child.kill("SIGKILL");
-  await until(() => place.final().step === 40);
-  await sleep(300);
+  await first.ended;
+  await until(() => savedAt() === 40 && !place.agent().ranks.some(isAlive));
   const second = startController();
   expect(await second.ended).toBe(0);
   expect(place.kinds().filter((kind) => kind === "attempt")).toHaveLength(1);
@@ -73,7 +78,7 @@ test("ranks that finish while no controller is there are not trained again", asy
 
 test("agent and controller both killed", async () => {
   place = new Place();
-  place.fake({ stepMs: 40 });
+  place.fake({ stepMs: 40, holdAt: 20, attempts: [1] });
   const first = startController();
   await until(() => steps().length >= 13);
   first.child.kill("SIGKILL");

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { unwrap } from "../base/index.ts";
+import { TesseraError, unwrap } from "../base/index.ts";
 import {
   expertsFail,
   inNodeBound,
@@ -188,13 +188,19 @@ export function rowsOf(
   });
 }
 
+/** No string of Node can hold more. */
+const MOST_BYTES = 512 * 2 ** 20;
+
 function readInput(context: Context, file: string): string {
+  const tooLarge = (cause?: unknown) => expertsFail("EXPERTS_FILE_SIZE", { file }, { file }, cause);
   try {
-    return readFileSync(file === "-" ? 0 : resolve(context.cwd, file), "utf8");
+    const source = file === "-" ? 0 : resolve(context.cwd, file);
+    // Before memory is taken for it.
+    if (source !== 0 && statSync(source).size > MOST_BYTES) throw tooLarge();
+    return readFileSync(source, "utf8");
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === "ERR_STRING_TOO_LONG" || code === "ERR_FS_FILE_TOO_LARGE")
-      throw expertsFail("EXPERTS_FILE_SIZE", { file }, { file }, cause);
+    if (cause instanceof TesseraError) throw cause;
+    if ((cause as NodeJS.ErrnoException).code === "ERR_STRING_TOO_LONG") throw tooLarge(cause);
     throw cliFail(
       "CLI_FILE",
       { file, why: (cause as NodeJS.ErrnoException).code ?? String(cause) },

@@ -138,6 +138,12 @@ function whyHigh({ layer, bound, boundKind, wall }: Row): Text {
       zh: `第 ${layer} 層不可能低於 ${least}：各組須整組留在同一節點`,
     };
   }
+  if (boundKind === "capacity") {
+    return {
+      en: `layer ${layer} cannot be below ${least}: some ranks have too few slots for their share of the load; give them more with --slots-on or --slots`,
+      zh: `第 ${layer} 層不可能低於 ${least}：有些進程的槽位太少，放不下應分擔的負載；請以 --slots-on 或 --slots 增加`,
+    };
+  }
   const experts = wall.slice(0, 4).join(", ") + (wall.length > 4 ? ", …" : "");
   return {
     en: `layer ${layer} cannot be below ${least}: ${wall.length === 1 ? "expert" : "experts"} ${experts} too heavy for these slots; more --slots give copies`,

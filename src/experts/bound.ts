@@ -2,7 +2,7 @@ import { type Bins, sortDescending } from "./bins.ts";
 import { spreadCopies } from "./copies.ts";
 
 /** Which argument gives the bound. */
-export type BoundKind = "mean" | "copies" | "companions" | "pigeonhole" | "topology";
+export type BoundKind = "mean" | "capacity" | "copies" | "companions" | "pigeonhole" | "topology";
 
 /**
  * A proven lower bound on the time of the slowest rank (load / speed) of one layer, under the rule that copies share their
@@ -42,6 +42,7 @@ export class BoundFinder {
 /**
  * Bound of one packing problem.
  * - mean (B0): all load over all speed.
+ * - capacity (uneven ranks): a rank with s slots holds at most the s heaviest experts; the others carry what that leaves.
  * - copies (B1): the smallest largest share that the spare slots allow, on the fastest rank.
  * - companions (B2, averaged; with copies too): let H be the m heaviest experts and h <= m + spare the number of ranks that hold one.
  *   The other ranks hold only other experts, at most the heaviest that fit their slots; everything else is on those h ranks.
@@ -66,6 +67,11 @@ export function flatBound(
   let kind: BoundKind = "mean";
   let wallSize = 0;
   if (mean === 0) return { time: 0, ratio: 1, kind, wall: [] };
+
+  if (!bins.even) {
+    time = capacityTime(bins, prefix);
+    if (time > mean) kind = "capacity";
+  }
 
   const fast = Float64Array.from(bins.speed).sort().reverse();
   const wide = Int32Array.from(bins.slots).sort().reverse();
@@ -130,6 +136,21 @@ export function flatBound(
           (e) => (loads[e] as number) / (counts[e] as number) >= largestShare * (1 - 1e-12),
         );
   return { time, ratio: time / mean, kind, wall };
+}
+
+/** Least T with sum over ranks of min(speed x T, load of as many of the heaviest experts as the rank has slots) >= all load. */
+function capacityTime(bins: Bins, prefix: Float64Array): number {
+  const most = (r: number) => prefix[Math.min(bins.slots[r] as number, bins.experts)] as number;
+  const fullAt = (r: number) => most(r) / (bins.speed[r] as number);
+  let load = prefix[bins.experts] as number;
+  let speed = bins.speedSum;
+  // Ranks that are full before the others are done, first those that fill first.
+  for (const r of Array.from(bins.slots.keys()).sort((a, b) => fullAt(a) - fullAt(b))) {
+    if (fullAt(r) * speed >= load) break;
+    load -= most(r);
+    speed -= bins.speed[r] as number;
+  }
+  return load / speed;
 }
 
 /**

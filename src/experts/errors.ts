@@ -48,7 +48,7 @@ export const fail = catalog({
   EXPERTS_FEW_SLOTS: {
     exit: EXIT.infeasible,
     message: {
-      en: "{slots} slots cannot hold {experts} experts (in {where})",
+      en: "{slots} slots cannot hold {experts} experts ({where})",
       zh: "{slots} 個槽位放不下 {experts} 個專家（{where}）",
     },
     next: { en: "give at least {experts} slots", zh: "請至少給 {experts} 個槽位" },
@@ -56,7 +56,7 @@ export const fail = catalog({
   EXPERTS_MANY_SLOTS: {
     exit: EXIT.infeasible,
     message: {
-      en: "{slots} slots need more than {ranks} copies of an expert on {ranks} ranks: two copies would share a rank (in {where})",
+      en: "{slots} slots need more than {ranks} copies of an expert on {ranks} ranks: two copies would share a rank ({where})",
       zh: "{slots} 個槽位會讓一個專家在 {ranks} 個進程上多於 {ranks} 份，同一進程就有兩份（{where}）",
     },
     next: {

@@ -146,6 +146,21 @@ test("any small layer: bound <= optimum <= plan, the plan keeps the rules, and i
   );
 }, 120_000);
 
+test("a rank with few slots leaves the others more than the mean, and the bound knows", () => {
+  const row = [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86];
+  const shape = shapeOf({ experts: 12, ranks: 4, slotsPerRank: [4, 4, 4, 1] });
+  const loads = unwrap(makeLoads([row]));
+  const bound = layerBound(shape, loads.values);
+  // The last rank holds 183 at most; three ranks share the rest of 1,033.
+  expect(bound).toMatchObject({ kind: "capacity", time: (1033 - 183) / 3 });
+  const [planned] = unwrap(plan(loads, shape, { goal: 1 })).layers;
+  expect(planned?.ratio).toBeGreaterThanOrEqual(bound.ratio);
+  expect(planned?.ratio).toBeLessThan(bound.ratio * 1.005);
+  // A fast rank of few slots too: half of all speed, one slot.
+  const fast = shapeOf({ experts: 12, ranks: 4, slotsPerRank: [4, 4, 4, 1], speed: [1, 1, 1, 3] });
+  expect(layerBound(fast, loads.values)).toMatchObject({ kind: "capacity", time: (1033 - 183) / 3 });
+});
+
 test("any plan of any size keeps the rules and is the same twice", () => {
   fc.assert(
     fc.property(

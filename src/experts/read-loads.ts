@@ -118,7 +118,11 @@ function readLines(text: string, place: Place): Result<Loads[]> {
     if (isRecord(value) && value["kind"] !== undefined && value["kind"] !== "load") continue;
     const one = oneStep(value, here);
     if (!one.ok) return one;
-    const key = isRecord(value) && value["step"] !== undefined ? `s${String(value["step"])}` : `l${at}`;
+    // An attempt that trains a step again tells it again; what it adds up to is a step of its own.
+    const key =
+      isRecord(value) && value["step"] !== undefined
+        ? `${String(value["attempt"])}/${String(value["step"])}`
+        : `l${at}`;
     steps.set(key, [...(steps.get(key) ?? []), one.value]);
   }
   const out: Loads[] = [];

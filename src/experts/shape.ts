@@ -103,7 +103,8 @@ function slotCounts(request: ShapeRequest): Result<number[]> {
   } else {
     const slots = request.slots ?? experts;
     if (!Number.isSafeInteger(slots) || slots < 1) return bad("slots", slots, "whole number >= 1 / 正整數");
-    if (slots < experts) return err(fail("EXPERTS_FEW_SLOTS", { slots, experts, where: "layer" }));
+    if (slots < experts)
+      return err(fail("EXPERTS_FEW_SLOTS", { slots, experts, where: "each layer / 每層" }));
     if (slots % ranks !== 0) {
       const next = Math.ceil(slots / ranks) * ranks;
       return bad(
@@ -138,7 +139,7 @@ function feasible(shape: Shape): Result<Shape> {
   for (let part = 0; part < parts; part++) {
     const first = part * perPart;
     const slots = (shape.slotStart[first + perPart] as number) - (shape.slotStart[first] as number);
-    const where = parts === 1 ? "layer" : `node ${part}`;
+    const where = parts === 1 ? "each layer / 每層" : `node ${part} / 節點 ${part}`;
     if (slots < experts) return err(fail("EXPERTS_FEW_SLOTS", { slots, experts, where }));
     for (let r = first; r < first + perPart; r++) {
       if (slotsOf(shape, r) > experts) {

@@ -51,6 +51,7 @@ const balancing = new Balancing({
     every,
     window: 32,
     safety: 2,
+    linksEvery: 0,
     overlap: false,
     foresight: false,
     scanRows: 0,

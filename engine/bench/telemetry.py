@@ -31,6 +31,7 @@ import worlds  # noqa: E402
 
 from tessera_engine import loop as loops  # noqa: E402
 from tessera_engine.control import meet  # noqa: E402
+from tessera_engine.engine import Engine  # noqa: E402
 from tessera_engine.telemetry import Telemetry  # noqa: E402
 
 BLOCK = 2
@@ -58,10 +59,27 @@ def rank(spec: str, path: str, blocks: int) -> dict[str, list[float]]:
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(BLOCK):
             meet(loop.control, loop.telemetry, False, False)
-            loop._step()
+            loop._step(0.0)
         name = "on" if loop.talks else "off"
         found[name].append((time.perf_counter() - wall) / BLOCK)
         found[f"cpu {name}"].append((time.process_time() - cpu) / BLOCK)
+    return found
+
+
+def by_link(steps: int) -> tuple[list[float], list[float]]:
+    """Processor seconds of steps that do not time links one by one and of steps that do, in turns; two ranks a node."""
+    os.environ["LOCAL_WORLD_SIZE"] = "2"
+    batch = {"sequenceLength": speed.LENGTH, "microBatch": 2, "globalBatch": speed.ROWS}
+    off: dict[str, float] = {"lossWeight": 0}
+    spec = tiny.spec(ep=4, shard=4, batch=batch, telemetry={"linksEvery": 0}, mtp=off, indexer=off)
+    engine = Engine.build(spec, config=tiny.config("v4", **speed.MODEL))
+    found: tuple[list[float], list[float]] = [], []
+    for step in range(2 * steps + 2):
+        spec.telemetry["linksEvery"] = step % 2
+        started = time.process_time()
+        engine.train_step(*worlds.rows(engine, step))
+        if step > 1:
+            found[step % 2].append(time.process_time() - started)
     return found
 
 
@@ -110,6 +128,10 @@ def main() -> None:
     print(f"step {statistics.median(ranks[0]['off']) * 1e3:.0f} ms wall, {step * 1e3:.0f} ms processor time of 4 ranks")
     print(f"on against off, medians of {blocks} pairs: wall {statistics.median(wall):+.2%}, processor time", end=" ")
     print(f"{statistics.median(cpu):+.2%}")
+    two = worlds.run(4, by_link, blocks)
+    plain, timed = (statistics.median(sum(step) for step in zip(*(r[i] for r in two), strict=True)) for i in (0, 1))
+    print(f"a step of EP4 on two nodes that times links one by one: {timed / plain - 1:+.2%} processor time", end=" ")
+    print(f"(medians of {blocks}); every 100th: {(timed / plain - 1) / 100:+.3%}")
     print(f"messages of a step: {messages * 1e3:.2f} ms processor time = {messages / step:.3%};", end=" ")
     print(f"of these expert loads {loads * 1e3:.2f} ms = {loads / step:.3%}")
 

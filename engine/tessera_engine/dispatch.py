@@ -31,6 +31,8 @@ from torch import nn
 from tessera_engine.trace import Trace
 
 NAME = "tessera"
+# Where rows go: they stay on their rank, inside the node, over the network.
+LINKS = ("rank", "node", "network")
 
 
 class Gather(torch.autograd.Function):
@@ -55,27 +57,47 @@ class Exchange(torch.autograd.Function):
     """All-to-all of rows with uneven splits; backward is the same exchange the other way."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, sends: list[int], receives: list[int], group: dist.ProcessGroup, trace: Trace
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, sends: list[int], receives: list[int], way: Dispatcher) -> torch.Tensor:
         """x [sum(sends), h] -> [sum(receives), h]."""
-        ctx.way = (receives, sends, group, trace)
-        return exchange(x, sends, receives, group, trace)
+        ctx.back = (receives, sends, way)
+        return exchange(x, sends, receives, way)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         """Gradients travel back to where the rows came from."""
-        return exchange(grad, *ctx.way), None, None, None, None
+        return exchange(grad, *ctx.back), None, None, None
 
 
-def exchange(
-    x: torch.Tensor, sends: list[int], receives: list[int], group: dist.ProcessGroup, trace: Trace
-) -> torch.Tensor:
+def exchange(x: torch.Tensor, sends: list[int], receives: list[int], way: Dispatcher) -> torch.Tensor:
     """One all-to-all of rows, its seconds in span "allToAll"."""
-    out = x.new_empty((sum(receives), *x.shape[1:]))
-    with trace.span("allToAll"):
-        dist.all_to_all_single(out, x.contiguous(), receives, sends, group=group)
+    x, out = x.contiguous(), x.new_empty((sum(receives), *x.shape[1:]))
+    with way.trace.span("allToAll"):
+        if way.trace.by_link:
+            _by_link(x, out, sends, receives, way)
+        else:
+            dist.all_to_all_single(out, x, receives, sends, group=way.group)
     return out
+
+
+def _by_link(x: torch.Tensor, out: torch.Tensor, sends: list[int], receives: list[int], way: Dispatcher) -> None:
+    """The same exchange one link class after another, each timed from when all ranks of the group are there."""
+    parts, places = x.split(sends), out.split(receives)
+    for link in way.classes:
+        there = [r for r, other in enumerate(way.links) if other == link]
+        outgoing = torch.cat([x[:0], *(parts[r] for r in there)])
+        arriving = torch.cat([x[:0], *(places[r] for r in there)])
+        sizes = [[n if r in there else 0 for r, n in enumerate(rows)] for rows in (receives, sends)]
+        dist.barrier(way.group)
+        with way.trace.span(f"allToAll.{LINKS[link]}"):
+            if link:
+                dist.all_to_all_single(arriving, outgoing, *sizes, group=way.group)
+            else:
+                arriving.copy_(outgoing)
+            if x.device.type != "cpu":
+                torch.accelerator.synchronize(x.device)
+        way.trace.link_bytes[link] += outgoing.nbytes
+        for r, rows in zip(there, arriving.split([receives[r] for r in there]), strict=True):
+            places[r].copy_(rows)
 
 
 class GroupedLinear(torch.autograd.Function):
@@ -139,8 +161,11 @@ class Dispatcher:
         per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or sys.maxsize
         ranks = dist.get_process_group_ranks(group) if group else range(ep)
         self.node_of = [rank // per_node for rank in ranks]
-        # Link class to each rank of the group: 0 none, 1 inside the node, 2 over the network.
+        # Link class (of `LINKS`) to each rank of the group.
         self.links = [0 if r == ep_rank else 1 + (n != self.node_of[ep_rank]) for r, n in enumerate(self.node_of)]
+        # Those classes that rows of any rank take: all ranks of the group need the same ones.
+        nodes = set(self.node_of)
+        self.classes = [0] + [1] * (len(nodes) < ep) + [2] * (len(nodes) > 1)
         self.version = 0
         self.place(slots)
 
@@ -228,11 +253,11 @@ def _remote(module: nn.Module, way: Dispatcher, rows: torch.Tensor, counts: torc
         back = torch.empty_like(order)
         back[order] = torch.arange(order.numel(), device=order.device)
         local = table.sum(0)
-    rows = Exchange.apply(rows, sends, receives, way.group, way.trace)
+    rows = Exchange.apply(rows, sends, receives, way)
     rows = Gather.apply(rows, order, back.view(-1, 1))
     rows = compute(module, rows, local, local.tolist())
     rows = Gather.apply(rows, back, order.view(-1, 1))
-    return Exchange.apply(rows, receives, sends, way.group, way.trace)
+    return Exchange.apply(rows, receives, sends, way)
 
 
 def compute(module: nn.Module, rows: torch.Tensor, counts: torch.Tensor, listed: list[int]) -> torch.Tensor:

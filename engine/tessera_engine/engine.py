@@ -48,7 +48,8 @@ class StepResult:
     Losses are nats per target token of the global batch; `loss` is what was minimised. `loads`: int64 [experts] of the
     whole global batch by layer number, MTP depth d being layer L + d. `tokens`: input tokens of the global batch.
     Pairs (token, k): `expert_pairs` of this rank's experts; `sent_pairs` by its routers to itself, in its node, over
-    the network; `dropped_pairs` to nobody.
+    the network; `dropped_pairs` to nobody. `link_bytes`: what its all-to-alls sent over each of these, in a step that
+    times them one by one (spans "allToAll.rank", ".node", ".network"), else zeros.
     """
 
     step: int
@@ -64,6 +65,7 @@ class StepResult:
     seconds: float
     expert_pairs: int
     sent_pairs: list[int]
+    link_bytes: list[int]
     dropped_pairs: int
     loads: dict[int, torch.Tensor] = field(repr=False)
     spans: dict[str, float] = field(repr=False)
@@ -240,7 +242,8 @@ class Engine:
             step=step, loss=loss, main_loss=main, mtp_loss=mtp, indexer_loss=indexer, balance_loss=balance,
             grad_norm=norm, learning_rate=rate, tokens=tokens, targets=int(targets),
             seconds=time.perf_counter() - started, expert_pairs=self.trace.computed, sent_pairs=self.trace.sent,
-            dropped_pairs=int(dropped), loads=loads, spans=dict(self.trace.spans), memory=memory,
+            link_bytes=self.trace.link_bytes, dropped_pairs=int(dropped), loads=loads,
+            spans=dict(self.trace.spans), memory=memory,
         )  # fmt: skip
 
     def backward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
@@ -261,7 +264,9 @@ class Engine:
         trace.targets, trace.mtp_targets = max(targets, 1), max(mtp_targets, 1)
         trace.rows, trace.length = batch.global_batch, batch.sequence_length
         trace.tokens = batch.global_batch * batch.sequence_length
-        trace.counting = True
+        # From the second step on, which is the first that finds everything warm.
+        every = int(self.spec.telemetry.get("linksEvery", 0))
+        trace.counting, trace.by_link = True, every > 0 and (self.step - 1) % every == 0
         try:
             with trace.span("forwardBackward"):
                 self.runner.run(input_ids, labels)

@@ -28,6 +28,9 @@ class Trace:
     computed: int = 0
     # Of those sent out: to this rank itself, to others on its node, to other nodes.
     sent: list[int] = field(default_factory=lambda: [0, 0, 0])
+    # In a step that times links one by one: the bytes that this rank's all-to-alls sent over each.
+    by_link: bool = False
+    link_bytes: list[int] = field(default_factory=lambda: [0, 0, 0])
     # Divisors of the step, known before the forward: target tokens of the global batch, of its MTP, rows, tokens.
     targets: float = 1.0
     mtp_targets: float = 1.0
@@ -45,7 +48,7 @@ class Trace:
         self.spans.clear()
         self.sums.clear()
         self.routed = self.computed = 0
-        self.sent = [0, 0, 0]
+        self.sent, self.link_bytes = [0, 0, 0], [0, 0, 0]
 
     def add(self, name: str, value: torch.Tensor) -> None:
         """Adds a loss term, already divided by its global divisor, to what is reported."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 import worlds
-from tiny import config
+from tiny import config, spec
 from torch import nn
 
 from tessera_engine import dispatch
 from tessera_engine.dispatch import Dispatcher, GroupedLinear
+from tessera_engine.engine import Engine
 from tessera_engine.mesh import build_mesh
 from tessera_engine.spec import Layout
 from tessera_engine.trace import Trace
@@ -139,3 +141,33 @@ def test_links_are_told_apart_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Dispatcher(8, [*range(8)], 4, 1, None, Trace()).links == [1, 0, 2, 2]
     monkeypatch.delenv("LOCAL_WORLD_SIZE")
     assert Dispatcher(8, [*range(8)], 4, 1, None, Trace()).links == [1, 0, 1, 1]
+
+
+def by_link(every: int, per_node: str) -> tuple[list[tuple[float, float]], dict[str, bytes], Any]:
+    """Two steps of EP4, every one of them or none timed by link: losses and norms, the state, the last result."""
+    os.environ["LOCAL_WORLD_SIZE"] = per_node
+    task = spec(ep=4, shard=4, telemetry={"linksEvery": every}, layout={"recompute": "full"})
+    engine = Engine.build(task, config=config("v3"))
+    results = [engine.train_step(*worlds.rows(engine, step)) for step in range(2)]
+    state = {name: piece.local.contiguous().numpy().tobytes() for name, piece in engine.state_dict().items()}
+    last = results[-1]
+    return [(r.loss, r.grad_norm) for r in results], state, (last.spans, last.sent_pairs, last.link_bytes)
+
+
+def test_timing_links_one_by_one_changes_no_bit_and_counts_every_byte() -> None:
+    off = worlds.run(4, by_link, 0, "2")
+    for per_node, links in [("4", [0, 1]), ("3", [0, 1, 2])]:
+        on = worlds.run(4, by_link, 1, per_node)
+        for (losses, state, (_, _, none)), (same, other, (spans, _, _)) in zip(off, on, strict=True):
+            assert losses == same
+            assert len(state) > 20
+            assert state == other
+            assert none == [0, 0, 0]
+            timed = {name: s for name, s in spans.items() if name.startswith("allToAll.")}
+            assert timed.keys() == {f"allToAll.{dispatch.LINKS[link]}" for link in links}
+            assert 0 < sum(timed.values()) < spans["allToAll"]
+        # There and back, forward, backward, and again for recomputation, a row of 64 numbers of four bytes each time.
+        pairs, sent = ([sum(told[i][link] for *_, told in on) for link in range(3)] for i in (1, 2))
+        assert sent == [6 * 256 * n for n in pairs]
+        assert all(pairs[link] > 0 for link in links)
+    assert not any(name.startswith("allToAll.") for *_, (spans, _, _) in off for name in spans)

@@ -27,6 +27,7 @@ test("status tells how even ranks are, what the all-to-all took, the last decisi
   expect(balanceLines(contextIn("en"), balance, 61, digestAt(61), loads)).toEqual([
     "  experts: busiest rank 1.100 of the mean in layer 2 (bound 1.050, ratio 1.048, planned -); MaxVio 0.90, CV 0.30, router entropy 0.900 of 1, 3 dead, 0 tokens dropped",
     "  all-to-all of a step: 100 ms to 200 ms (rank 3), median 125 ms; rows: 50 % stay on their rank, 30 % go inside a node, 20 % over the network",
+    "  all-to-all link by link, step 51: own rank 10 % at 50.0 GiB/s, inside a node 30 % at 50.0 MiB/s, network –, waiting for other ranks and sorting rows 60 %",
     "  load of experts by layer: ▄ the mean, █ twice the mean or more, · none",
     "       2 │▄▄▄▄│",
     "       3 │▄·▂█│",
@@ -37,7 +38,8 @@ test("status tells how even ranks are, what the all-to-all took, the last decisi
   const chinese = balanceLines(contextIn("zh"), balance, 61, digestAt(61));
   expect(chinese[0]).toContain("第 2 層最忙進程為平均的 1.100");
   expect(chinese[1]).toContain("50 % 留在原進程，30 % 在節點內，20 % 經網路");
-  expect(chinese[2]).toBe("  ⇄ 搬動 4 個專家");
+  expect(chinese[2]).toContain("本進程 10 %（50.0 GiB/s），節點內 30 %（50.0 MiB/s），網路 –，");
+  expect(chinese[3]).toBe("  ⇄ 搬動 4 個專家");
 });
 
 test("a map of many layers and experts keeps to a screen and hides no hot expert", () => {

@@ -1,5 +1,5 @@
 import { formatBytes, formatSeconds } from "../base/index.ts";
-import { type BalanceMessage, type BalanceState, summarizeBalance } from "../run/index.ts";
+import { type BalanceMessage, type BalanceState, linkLine, summarizeBalance } from "../run/index.ts";
 import { loadMap } from "./balance-picture.ts";
 import type { Context } from "./context.ts";
 
@@ -39,6 +39,7 @@ export function balanceLines(
   }
   const exchange = now && exchangeLine(context, now);
   if (exchange) lines.push(exchange);
+  if (now?.links) lines.push(`  ${context.say(linkLine(now.links))}`);
   if (loads.size > 0) {
     const head = {
       en: "  load of experts by layer: ▄ the mean, █ twice the mean or more, · none",

@@ -2,7 +2,13 @@
 export { type ControllerFile, readControllerFile } from "./agent/link.ts";
 export { type AgentFile, endAgent } from "./agent/config.ts";
 export type { ZygoteCommand, ZygoteNote } from "./agent/zygote.ts";
-export { type BalanceSummary, integerTensor, scanRouting, summarizeBalance } from "./balancing/index.ts";
+export {
+  type BalanceSummary,
+  integerTensor,
+  linkLine,
+  scanRouting,
+  summarizeBalance,
+} from "./balancing/index.ts";
 export {
   askController,
   Controller,

@@ -137,6 +137,8 @@ export type BalancePart = {
       readonly rank: number;
       readonly shares: readonly [rank: number, node: number, network: number];
     } | null;
+    /** What each link class took of it, in the newest step that timed them. */
+    readonly links: Text | null;
   } | null;
   readonly decisions: readonly {
     readonly step: number;

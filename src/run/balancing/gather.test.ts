@@ -82,6 +82,7 @@ test("steps come whole, once, in order, each with the places it was trained unde
           high + (more[1] as number),
         ]);
       }
+      expect(steps.every((one) => one.links === null)).toBe(true);
       // While nothing moves the placement is one object.
       expect(new Set(steps.map((one) => one.placement)).size).toBe(2);
     }),
@@ -120,4 +121,25 @@ test("words that are no step are not heard", () => {
   for (const word of [...wordsOf(0), ...wordsOf(1)]) expect(gather.add(word, 0)).toBeUndefined();
   const counts = { dtype: "int32", shape: [2, 4], b64: "AAAA" };
   expect(gather.add(say("load", 2, 9, { layers: [1], counts }), 0)).toBeUndefined();
+});
+
+test("of a step that timed links one by one, the means over the ranks that told are kept", () => {
+  const gather = new Gather({ ...topology, world: 2, pp: 1 });
+  const step = (rank: number, seconds: number, fields: object) =>
+    say("step", rank, 1, { ...wordsOf(rank)[1], kind: "step", rank, step: 1, seconds, ...fields });
+  gather.add(say("placement", 0, 0, { layers: { 0: [0, 1, 2, 3] } }), 0);
+  gather.add(say("load", 0, 1, { layers: [0], counts: encodeArray("int32", [1, 4], [1, 2, 3, 4]) }), 0);
+  const spans = (network: number) => ({
+    allToAll: 1,
+    "allToAll.rank": 0.125,
+    "allToAll.node": 0.25,
+    "allToAll.network": network,
+  });
+  gather.add(step(0, 2, { spans: spans(0.25), linkBytes: [10, 20, 40] }), 0);
+  expect(gather.add(step(1, 2, { spans: spans(0.5), linkBytes: [30, 20, 80] }), 0)?.links).toEqual({
+    step: 1,
+    allToAllSeconds: 1,
+    seconds: { rank: 0.125, node: 0.25, network: 0.375 },
+    bytes: { rank: 20, node: 20, network: 60 },
+  });
 });

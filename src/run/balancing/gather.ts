@@ -1,5 +1,12 @@
 import { type Loads, makeLoads, makeShape, type Placement } from "../../experts/index.ts";
-import { decodeArray, type KnownMessage, number, type StepMessage } from "../wire/index.ts";
+import {
+  type ByLink,
+  decodeArray,
+  type KnownMessage,
+  type LinkTimes,
+  number,
+  type StepMessage,
+} from "../wire/index.ts";
 import type { ExpertTopology, WholeStep } from "./types.ts";
 
 type Row = { readonly counts: readonly number[]; readonly slots: readonly number[]; readonly stage: number };
@@ -119,6 +126,7 @@ export class Gather {
       sent: [0, 1, 2].map((link) =>
         of((message) => message.sentPairs?.[link] ?? Number.NaN).reduce((sum, n) => sum + n, 0),
       ) as unknown as WholeStep["sent"],
+      links: linkTimes(step, [...part.steps.values()]),
       peakBytes: Math.max(0, ...peaks),
     };
   }
@@ -140,4 +148,23 @@ export class Gather {
     };
     return this.#placement;
   }
+}
+
+/** Means over the ranks that timed their links in this step. */
+function linkTimes(step: number, told: readonly StepMessage[]): LinkTimes | null {
+  const timed = told.filter(({ spans }) => spans?.["allToAll.rank"] !== undefined);
+  if (timed.length === 0) return null;
+  const mean = (of: (message: StepMessage) => number) =>
+    timed.reduce((sum, message) => sum + of(message), 0) / timed.length;
+  const byLink = (of: (message: StepMessage, name: string, link: number) => number): ByLink => ({
+    rank: mean((message) => of(message, "rank", 0)),
+    node: mean((message) => of(message, "node", 1)),
+    network: mean((message) => of(message, "network", 2)),
+  });
+  return {
+    step,
+    allToAllSeconds: mean(({ spans }) => spans?.["allToAll"] ?? 0),
+    seconds: byLink(({ spans }, name) => spans?.[`allToAll.${name}`] ?? 0),
+    bytes: byLink(({ linkBytes }, _, link) => linkBytes?.[link] ?? 0),
+  };
 }

@@ -26,6 +26,7 @@ export class Balancing {
   #gather: Gather;
   #monitor: LoadMonitor | undefined;
   #placement: WholeStep["placement"] | undefined;
+  #links: WholeStep["links"] = null;
   #state: Steer;
   /** What has been answered and not taken up: whoever calls `see` is the one who can bear it when the journal cannot be written. */
   readonly #answers: (Answer | Lost)[] = [];
@@ -119,6 +120,7 @@ export class Balancing {
 
   #digest(step: WholeStep): void {
     const { placement, loads } = step;
+    this.#links = step.links ?? this.#links;
     const planned = placement.ids.map((id) => this.#state.planned[id] ?? Number.NaN);
     if (!this.#monitor) this.#monitor = new LoadMonitor(placement);
     if (placement !== this.#placement) this.#monitor.moved(placement, planned);
@@ -141,6 +143,7 @@ export class Balancing {
       sentRows: Number.isFinite(step.sent[0] + step.sent[1] + step.sent[2])
         ? { rank: step.sent[0], node: step.sent[1], network: step.sent[2] }
         : null,
+      links: this.#links,
       line: this.#state.line,
     });
   }

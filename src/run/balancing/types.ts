@@ -1,7 +1,7 @@
 import type { Loads, MoveSample, Placement } from "../../experts/index.ts";
 import type { NewEvent } from "../journal/index.ts";
 import type { Recipe } from "../recipe/index.ts";
-import type { WorkerCommand } from "../wire/index.ts";
+import type { LinkTimes, WorkerCommand } from "../wire/index.ts";
 import type { Answer, Question } from "./question.ts";
 
 export type BalancePolicy = Recipe["balance"];
@@ -52,6 +52,8 @@ export type WholeStep = {
   readonly dropped: number;
   /** Rows of all ranks that stayed on their rank, went to others on the node, to other nodes; NaN where not told. */
   readonly sent: readonly [number, number, number];
+  /** Of a step that timed links one by one, as far as told. */
+  readonly links: LinkTimes | null;
   /** Most memory that a rank has used so far; 0: not told. */
   readonly peakBytes: number;
 };

@@ -81,7 +81,7 @@ export function workerSpec(ask: {
       keep: recipe.checkpoint.keep,
       resume: "auto",
     },
-    telemetry: { enabled: true },
+    telemetry: { enabled: true, linksEvery: recipe.balance.mode === "off" ? 0 : recipe.balance.linksEvery },
     memory: ask.memory ?? {},
     selfCheck: { parity: true },
     placement: ask.placement,

@@ -19,6 +19,11 @@ export const balance = z.strictObject({
     "a move must win this many times its cost within the steps that are left; 0: better balance is worth any cost, and need not show through the noise of the steps",
     "搬動在剩餘步數內須賺回成本的倍數；0 表示只要更平衡就不計成本，也不論各步的雜訊",
   ),
+  linksEvery: key(
+    z.int().min(0).default(100),
+    "from the second step on, every so many steps the all-to-all runs link class by link class, each timed; 0: never",
+    "自第二步起，每隔這麼多步 all-to-all 依鏈路類別逐一進行並計時；0 為從不",
+  ),
   overlap: key(
     z.boolean().default(false),
     "experts travel while the next step begins, up to 256 MiB of a rank at a time; worth it where links are slow beside compute",

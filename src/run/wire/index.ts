@@ -14,9 +14,11 @@ export {
 export type {
   AgentMessage,
   BalanceMessage,
+  ByLink,
   ClientMessage,
   ControllerMessage,
   KnownMessage,
+  LinkTimes,
   RankView,
   StepMessage,
   WorkerCommand,

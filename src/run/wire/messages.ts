@@ -36,9 +36,21 @@ export type StepMessage = Of<
     readonly droppedPairs?: number;
     /** Rows that this rank's routers sent out: to itself, to others on its node, to other nodes. */
     readonly sentPairs?: readonly number[];
+    /** Bytes that its all-to-alls sent over these links, in a step that timed them one by one (spans `allToAll.rank` ...), else zeros. */
+    readonly linkBytes?: readonly number[];
     readonly dropped?: number;
   }
 >;
+
+/** One number a link class: rows that stay on their rank, go to others on its node, go to other nodes. */
+export type ByLink = { readonly rank: number; readonly node: number; readonly network: number };
+
+export type LinkTimes = {
+  readonly step: number;
+  readonly allToAllSeconds: number;
+  readonly seconds: ByLink;
+  readonly bytes: ByLink;
+};
 
 /**
  * What the controller works out of a step's loads and keeps beside the telemetry; columns have one value a layer.
@@ -65,11 +77,13 @@ export type BalanceMessage = Of<
       readonly most: number;
       readonly rank: number;
     } | null;
+    /** Rows of all ranks by the link that they went over; null: not told. */
+    readonly sentRows: ByLink | null;
     /**
-     * Rows of all ranks by the link that they went over; null: not told. One all-to-all carries all of them, so its seconds cannot be
-     * told apart by link: with rows on the network it is the network that they wait for.
+     * The newest step that timed links one by one, mean over ranks: seconds in the all-to-all and, of these, on each link (the rest is
+     * waiting for other ranks, and laying rows out by link); bytes sent over each. null or absent: none yet.
      */
-    readonly sentRows: { readonly rank: number; readonly node: number; readonly network: number } | null;
+    readonly links?: LinkTimes | null;
     readonly line: Text | null;
   }
 >;

@@ -31,6 +31,7 @@ test("the report has each decision with what was promised and what came, and the
     dead: 3,
     dropped: 0,
     exchange: { least: 0.1, median: 0.125, most: 0.2, rank: 3, shares: [0.5, 0.3, 0.2] },
+    links: expect.objectContaining({ en: expect.stringContaining("inside a node 30 % at 50.0 MiB/s") }),
   });
   expect(part?.decisions).toEqual([
     {
@@ -63,6 +64,8 @@ test("the report has each decision with what was promised and what came, and the
     "(rank 3)",
     "3.8",
     "20 % over the network",
+    "network –",
+    "節點內 30 %（50.0 MiB/s）",
   ])
     expect(html).toContain(figure);
 });

@@ -1,5 +1,6 @@
 import {
   type BalanceMessage,
+  linkLine,
   paths,
   readKinds,
   type RunState,
@@ -33,6 +34,7 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
             ? null
             : steps.reduce((all, one) => all + (one.droppedRows ?? 0), 0),
           exchange: exchangeOf(last),
+          links: last.links ? linkLine(last.links) : null,
         }
       : null,
     decisions: balance.decisions.map(({ step, line, layers, moved, gain, forecast }) => ({

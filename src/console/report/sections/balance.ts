@@ -15,8 +15,9 @@ export function balanceBody(input: ReportInput): string {
     ? `<p>${t("balanceNow", { vio: last.maxVio.toFixed(2), cv: last.cv.toFixed(2), entropy: last.entropy.toFixed(3), dead: last.dead, dropped: last.dropped ?? "–" })}</p>`
     : "";
   const exchange = last?.exchange ? exchangeLine(last.exchange) : "";
+  const links = last?.links ? `<p>${both(last.links)}</p>` : "";
   const placed = balance.placed ? `<p>${both(balance.placed)}</p>` : "";
-  return `${chart(input, balance)}${placed}${now}${exchange}${decisions(balance)}`;
+  return `${chart(input, balance)}${placed}${now}${exchange}${links}${decisions(balance)}`;
 }
 
 function exchangeLine({

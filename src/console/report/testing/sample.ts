@@ -286,7 +286,7 @@ function sampleBalance(ratio: readonly { step: number; worst: number }[]) {
         ? { step, realised: 1.41, bound: 1.01, planned: null }
         : { step, realised: 1.024, bound: 1.01, planned: 1.018 },
     ),
-    last: { maxVio: 1.2, cv: 0.41, entropy: 0.962, dead: 0, dropped: 0, exchange: null },
+    last: { maxVio: 1.2, cv: 0.41, entropy: 0.962, dead: 0, dropped: 0, exchange: null, links: null },
     decisions: [{ ...decision, forecastSeconds: 0.14, measuredSeconds: 0.131, measuredPayback: 1.4 }],
     moves: 1,
     bytes: 21_000_000,

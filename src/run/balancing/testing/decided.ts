@@ -4,6 +4,14 @@ import type { BalanceMessage } from "../../wire/index.ts";
 
 export const LINE = { en: "move 4 experts <here>", zh: "搬動 4 個專家" };
 
+/** Means over ranks: a tenth of the all-to-all is the rank's own rows, three tenths the node, none the network. */
+const LINKS = {
+  step: 51,
+  allToAllSeconds: 0.2,
+  seconds: { rank: 0.02, node: 0.06, network: 0 },
+  bytes: { rank: 2 ** 30, node: 3 * 2 ** 20, network: 0 },
+};
+
 export const MOVED_ONCE: readonly JournalEvent[] = [
   {
     t: 1,
@@ -61,5 +69,6 @@ export const digestAt = (step: number): BalanceMessage => ({
   droppedRows: 0,
   allToAllSeconds: { least: 0.1, median: 0.125, most: 0.2, rank: 3 },
   sentRows: { rank: 50, node: 30, network: 20 },
+  links: LINKS,
   line: LINE,
 });

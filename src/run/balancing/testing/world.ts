@@ -25,6 +25,7 @@ export const POLICY: BalancePolicy = {
   every: 4,
   window: 12,
   safety: 2,
+  linksEvery: 0,
   overlap: false,
   foresight: false,
   scanRows: 0,

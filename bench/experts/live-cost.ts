@@ -71,6 +71,7 @@ const balancing = new Balancing({
     savedBytesPerRow: 40_000,
     inFlight: 1,
     recompute: false,
+    microBatch: 1,
   },
   steps: 10_000,
   decider: {

@@ -1,4 +1,4 @@
-import type { Text } from "../base/index.ts";
+import { formatBytes, formatSeconds, type Text } from "../base/index.ts";
 
 /** Something that lowers the worst rank's tokens or the bytes they take, at a price. */
 export type Remedy = {
@@ -34,6 +34,13 @@ export type GuardVerdict = {
   readonly line: Text;
 };
 
+const NAMES: Readonly<Record<Remedy["kind"], Text>> = {
+  move: { en: "move experts", zh: "搬動專家" },
+  copy: { en: "copy hot experts", zh: "複製熱門專家" },
+  "split-microbatch": { en: "halve the micro-batch", zh: "微批次減半" },
+  recompute: { en: "recompute activations", zh: "重算激活" },
+};
+
 /**
  * Forecasts the worst rank's tokens of the next micro-batch and picks the cheapest remedy, or pair of remedies, that keeps it within
  * the budget. The largest of many rank loads follows a Gumbel law: its parameters come from the recent mean and spread, the level
@@ -52,6 +59,7 @@ export function guardMemory(request: GuardRequest): GuardVerdict {
     return { ...base, action: "none", remedies: [], line };
   }
   const sets = request.remedies.flatMap((a, i) => [[a], ...request.remedies.slice(i + 1).map((b) => [a, b])]);
+  const [forecast, budget] = [formatBytes(forecastBytes), formatBytes(request.budgetBytes)];
   const enough = sets
     .map((set) => ({
       set,
@@ -66,19 +74,20 @@ export function guardMemory(request: GuardRequest): GuardVerdict {
   const best = enough[0];
   if (!best) {
     const line = {
-      en: "the worst rank will exceed its memory and no remedy is enough: lower the micro-batch",
-      zh: "最忙的進程將超出記憶體，且沒有足夠的處置：請減小微批次",
+      en: `the busiest rank may need ${forecast} of ${budget} and no remedy is enough: shorter rows, or more ranks`,
+      zh: `最忙的進程可能需要 ${forecast}，上限 ${budget}，且沒有足夠的處置：請縮短序列或增加進程`,
     };
     return { ...base, action: "impossible", remedies: [], line };
   }
-  const names = best.set.map((remedy) => remedy.kind).join(" + ");
+  const names = (lang: "en" | "zh") => best.set.map(({ kind }) => NAMES[kind][lang]).join(" + ");
+  const seconds = formatSeconds(best.seconds);
   return {
     ...base,
     action: "act",
     remedies: best.set,
     line: {
-      en: `the worst rank may exceed its memory: ${names} (${best.seconds.toFixed(3)} s a step)`,
-      zh: `最忙的進程可能超出記憶體：${names}（每步 ${best.seconds.toFixed(3)} 秒）`,
+      en: `the busiest rank may need ${forecast} of ${budget}: ${names("en")}${best.seconds > 0 ? ` (${seconds} a step)` : ""}`,
+      zh: `最忙的進程可能需要 ${forecast}，上限 ${budget}：${names("zh")}${best.seconds > 0 ? `（每步多 ${seconds}）` : ""}`,
     },
   };
 }

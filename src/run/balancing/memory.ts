@@ -10,8 +10,12 @@ import type { BalanceCost, NewEvent } from "../journal/index.ts";
 import type { BalancePolicy, ExpertTopology, WholeStep } from "./types.ts";
 
 /** What the guard said last; it speaks again only when that changes. */
-export type GuardState = { readonly action: "none" | "act" | "advise" | "impossible" };
-export const NO_GUARD: GuardState = { action: "none" };
+export type GuardState = {
+  readonly action: "none" | "act" | "advise" | "impossible";
+  /** Most rows that a rank of this attempt has kept at one time, which its peak stands for. */
+  readonly mostRows: number;
+};
+export const NO_GUARD: GuardState = { action: "none", mostRows: 0 };
 
 type Plan = { readonly decision: Decision; readonly cost: BalanceCost };
 type Forecast = Omit<Extract<NewEvent, { kind: "memoryForecast" }>, "attempt" | "step">;
@@ -32,10 +36,12 @@ export function guard(
 ): { state: GuardState; event?: Forecast; plan?: Plan } {
   const peak = Math.max(0, ...history.map((one) => one.peakBytes));
   if (policy.memoryBytes === null || peak === 0) return { state: before };
-  const worstTokens = history.map((one) => keptRows(one, one.placement, topology));
-  const bytesPerToken = topology.savedBytesPerRow;
-  const fixedBytes = Math.max(0, peak - Math.max(...worstTokens) * bytesPerToken);
   const now = history.at(-1) as WholeStep;
+  // What was routed would weigh on ranks as experts stand now: a move is no spread of the loads.
+  const worstTokens = history.map((one) => keptRows(one, now.placement, topology));
+  const mostRows = Math.max(before.mostRows, ...history.map((one) => keptRows(one, one.placement, topology)));
+  const bytesPerToken = topology.savedBytesPerRow;
+  const fixedBytes = Math.max(0, peak - mostRows * bytesPerToken);
   const ask = (remedies: readonly Remedy[]) =>
     guardMemory({
       worstTokens,
@@ -66,16 +72,21 @@ export function guard(
             secondsPerStep: now.seconds / 3,
           },
         ]),
-    {
-      kind: "split-microbatch" as const,
-      tokensFactor: 0.5,
-      bytesFactor: 1,
-      secondsPerStep: now.seconds / 10,
-    },
+    // One sample cannot be cut.
+    ...(topology.microBatch < 2
+      ? []
+      : [
+          {
+            kind: "split-microbatch" as const,
+            tokensFactor: 0.5,
+            bytesFactor: 1,
+            secondsPerStep: now.seconds / 10,
+          },
+        ]),
   ]);
   const moves = action === "act" && remedies.every((remedy) => remedy.kind === "move");
   const answer = action !== "act" ? action : moves && policy.mode === "on" ? "act" : "advise";
-  const state: GuardState = { action: answer };
+  const state: GuardState = { action: answer, mostRows };
   const budgetBytes = policy.memoryBytes;
   if (answer === before.action && answer !== "act") return { state };
   const event: Forecast = { kind: "memoryForecast", action: answer, line, forecastBytes, budgetBytes };

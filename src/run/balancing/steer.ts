@@ -175,6 +175,7 @@ function lose(state: Steer, acts: SteerAct[]): Steer {
     planned: {},
     lastKey: "",
     rehearsed: false,
+    guard: { ...state.guard, mostRows: 0 },
   };
 }
 

@@ -36,5 +36,6 @@ export function topologyOf(
     savedBytesPerRow: (2 * moe.expertHidden + (projections + 1) * moe.width) * width,
     inFlight: Math.min(pp * layout.vpp, recipe.batch.globalBatch / (dataRanks * recipe.batch.microBatch)),
     recompute: layout.recompute === "full",
+    microBatch: recipe.batch.microBatch,
   };
 }

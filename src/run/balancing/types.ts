@@ -25,6 +25,8 @@ export type ExpertTopology = {
   /** Micro-batches whose rows are kept at one time; rows of one layer only (recompute) or of all. */
   readonly inFlight: number;
   readonly recompute: boolean;
+  /** Samples of a micro-batch. */
+  readonly microBatch: number;
 };
 
 /** One step as all ranks told it. Per-rank numbers are NaN where a rank's message was dropped. */

@@ -19,6 +19,7 @@ export const TOPOLOGY: ExpertTopology = {
   savedBytesPerRow: 1000,
   inFlight: 1,
   recompute: false,
+  microBatch: 2,
 };
 export const POLICY: BalancePolicy = {
   mode: "on",

@@ -13,6 +13,7 @@ export function formatBytes(bytes: number): string {
 
 /** Seconds for a person: "40 µs", "340 ms", "12.3 s", "4 m 05 s", "2 h 03 m". */
 export function formatSeconds(seconds: number): string {
+  if (seconds < 0) return `-${formatSeconds(-seconds)}`;
   if (seconds > 0 && seconds < 0.0005) return `${threeDigits(seconds * 1e6)} µs`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${threeDigits(seconds)} s`;

@@ -32,7 +32,7 @@ test("status tells how even ranks are, what the all-to-all took, the last decisi
     "       2 │▄▄▄▄│",
     "       3 │▄·▂█│",
     "  ⇄ move 4 experts <here>",
-    "    1 moves: 3.91 KiB in 1.20 s; won 14.5 s so far, forecast 19.0 s",
+    "    moved 1 times: 3.91 KiB in 1.20 s; won 14.5 s so far, forecast 19.0 s",
     "  ! too much",
   ]);
   const chinese = balanceLines(contextIn("zh"), balance, 61, digestAt(61));

@@ -54,7 +54,7 @@ export function balanceLines(
     lines.push(
       context.say(
         {
-          en: "    {moves} moves: {bytes} in {seconds}; won {won} so far, forecast {forecast}",
+          en: "    moved {moves} times: {bytes} in {seconds}; won {won} so far, forecast {forecast}",
           zh: "    搬動 {moves} 次：{bytes}，用時 {seconds}；至今贏得 {won}，預測 {forecast}",
         },
         {

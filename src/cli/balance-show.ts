@@ -102,7 +102,7 @@ export function show(
   context.talk(
     zh
       ? `${rows.length} 層規劃於 ${formatSeconds(seconds)}；離下界最遠的是第 ${far.layer} 層，${far.toBound.toFixed(4)} 倍`
-      : `${rows.length} layers planned in ${formatSeconds(seconds)}; furthest from its bound is layer ${far.layer} at ${far.toBound.toFixed(4)}`,
+      : `${rows.length} ${rows.length === 1 ? "layer" : "layers"} planned in ${formatSeconds(seconds)}; furthest from its bound is layer ${far.layer} at ${far.toBound.toFixed(4)}`,
   );
   const high = rows.reduce((a, b) => (b.bound > a.bound ? b : a));
   if (high.bound > HIGH) context.talk(context.say(whyHigh(high)));
@@ -146,7 +146,7 @@ function whyHigh({ layer, bound, boundKind, wall }: Row): Text {
   }
   const experts = wall.slice(0, 4).join(", ") + (wall.length > 4 ? ", …" : "");
   return {
-    en: `layer ${layer} cannot be below ${least}: ${wall.length === 1 ? "expert" : "experts"} ${experts} too heavy for these slots; more --slots give copies`,
+    en: `layer ${layer} cannot be below ${least}: ${wall.length === 1 ? `expert ${experts} is` : `experts ${experts} are`} too heavy for these slots; more --slots give copies`,
     zh: `第 ${layer} 層不可能低於 ${least}：專家 ${experts} 對這些槽位太重；增加 --slots 可讓它們有副本`,
   };
 }

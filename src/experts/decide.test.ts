@@ -44,6 +44,12 @@ describe("the controller", () => {
     expect(decision.line.zh).toMatch(/^搬動 3\/3 層/);
   });
 
+  test("a cost that is hardly known is told as such, not as a number of 73 digits", () => {
+    const spread = { token: 98, move: 0.2 };
+    const decision = unwrap(decide(makeUpHistory(recipe), start, { ...cost, spread }, { ...act, safety: 0 }));
+    expect(decision.line.en).toMatch(/ paid back in [\d.]+ steps \(0\.0 to ∞\)$/);
+  });
+
   test("the forecast saving is within 20 % of what the next steps show", () => {
     const history = makeUpHistory({ ...recipe, steps: 60 });
     const decision = unwrap(decide(history.slice(0, 24), start, cost, act));

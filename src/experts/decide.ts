@@ -190,9 +190,9 @@ function actLine(moving: readonly LayerDecision[], all: number, forecast: Foreca
     bytes: formatBytes(forecast.traffic.nodeBytes + forecast.traffic.networkBytes),
     seconds: formatSeconds(forecast.moveSeconds),
     saved: formatSeconds(forecast.savedSecondsPerStep),
-    payback: forecast.paybackSteps.toFixed(1),
-    low: forecast.paybackRange[0].toFixed(1),
-    high: forecast.paybackRange[1].toFixed(1),
+    payback: steps(forecast.paybackSteps),
+    low: steps(forecast.paybackRange[0]),
+    high: steps(forecast.paybackRange[1]),
   };
   return both(
     {
@@ -202,6 +202,11 @@ function actLine(moving: readonly LayerDecision[], all: number, forecast: Foreca
     params,
   );
 }
+
+/** No run is as long as that: it says that nobody knows. */
+const ENDLESS = 1e6;
+
+const steps = (n: number): string => (n < ENDLESS ? n.toFixed(1) : "∞");
 
 const both = (text: Text, params: Record<string, string | number>): Text => ({
   en: say(text, "en", params),

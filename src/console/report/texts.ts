@@ -203,7 +203,7 @@ export const TEXTS = {
     zh: "該步 all-to-all：{least} 至 {most}（進程 {rank}），中位數 {median}。行：{stay} 留在原進程，{node} 在節點內，{network} 經網路。",
   },
   balanceSum: {
-    en: "{moves} moves, {bytes} moved; {won} won by measured step times, {forecast} by the forecasts.",
+    en: "Moved {moves} times, {bytes} in all; {won} won by measured step times, {forecast} by the forecasts.",
     zh: "搬動 {moves} 次，共 {bytes}；依實測步時贏得 {won}，依預測為 {forecast}。",
   },
   balanceDecision: { en: "Decision", zh: "決定" },

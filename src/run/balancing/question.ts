@@ -129,7 +129,7 @@ function propose(
             savedSecondsPerStep,
             moveSeconds,
             paybackSteps: Number.isFinite(paybackSteps) ? paybackSteps : null,
-            ...(Number.isFinite(paybackSteps) ? { paybackRange } : {}),
+            ...(Number.isFinite(paybackRange[1]) ? { paybackRange } : {}),
             bytes: traffic.nodeBytes + traffic.networkBytes,
             experts: traffic.transfers,
           },

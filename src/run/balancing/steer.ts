@@ -61,7 +61,7 @@ export type Steer = {
 };
 
 const UNMEASURED: Text = {
-  en: "no move: what a token costs is not known before ranks differ",
+  en: "no move: ranks are loaded too much alike to tell what a token costs",
   zh: "不搬動：進程負載相近，尚無法量得每詞元的成本",
 };
 

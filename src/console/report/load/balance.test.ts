@@ -74,6 +74,19 @@ test("a run without experts, or before there were digests, has no such part", ()
   expect(readBalance(join(folder, "none"), EMPTY)).toBeNull();
 });
 
+test("what the memory guard foresaw is on the timeline, and that it passed", () => {
+  const said = { kind: "memoryForecast", attempt: 1, forecastBytes: 2, budgetBytes: 1 } as const;
+  const line = { en: "2 of 1", zh: "上限 1" };
+  const { timeline } = readEvents([
+    { ...said, t: 8, step: 50, action: "advise", line },
+    { ...said, t: 9, step: 60, action: "none", line: { en: "stays", zh: "仍在" } },
+  ]);
+  expect(timeline).toMatchObject([
+    { t: 8, kind: "alarm", step: 50, title: { zh: "最忙進程的記憶體" }, detail: line },
+    { t: 9, kind: "note", step: 60, detail: { en: "stays" } },
+  ]);
+});
+
 test("a thread that died is on the timeline: from then on nothing moves", () => {
   const verdict = { code: "RUN_BALANCING_LOST", params: { why: "exit code 1" } };
   const { timeline } = readEvents([

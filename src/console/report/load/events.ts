@@ -158,6 +158,12 @@ export function readEvents(events: readonly JournalEvent[]): Pick<ReportInput, "
           ),
         );
         break;
+      case "memoryForecast": {
+        const kind = one.action === "none" ? "note" : "alarm";
+        const title = { en: "memory of the busiest rank", zh: "最忙進程的記憶體" };
+        timeline.push(event(t, kind, title, { detail: one.line, step: one.step }));
+        break;
+      }
       case "ended":
         close(t);
         outcome = one.outcome === "refused" ? "done" : one.outcome;

@@ -8,8 +8,10 @@ import {
   type Link,
   membersByLevel,
   messageSeconds,
+  type NodeGroup,
   parseCluster,
   presetCluster,
+  presetGroup,
 } from "./index.ts";
 
 const h100 = () => presetCluster("h100", 64) as NonNullable<ReturnType<typeof presetCluster>>;
@@ -48,6 +50,20 @@ describe("collectives", () => {
     const link = wires().links[0] as Link;
     const seconds = collectiveSeconds(wires(), "allGather", 8e9, { size: 8, stride: 1 });
     expect(seconds).toBeCloseTo(2e-5 + 7 * link.latency + 7e9 / (link.bandwidth * link.efficiency), 9);
+  });
+
+  test("GPU nodes are joined by rings: two of them pass on nearly the whole tensor, not half of it", () => {
+    for (const id of ["a100", "h100", "b200", "mi355x"]) {
+      const { links } = presetGroup(id, 16) as NodeGroup;
+      const last = links.at(-1) as Link;
+      const free = links.map((link) => ({ ...link, latency: 0 }));
+      const seconds = (kind: "allGather" | "allReduce") =>
+        collectiveSeconds({ links: free, collectiveSeconds: 0 }, kind, 8e9, { size: 16, stride: 1 });
+      const edge = (8e9 * 15) / 16 / 8 / (last.bandwidth * last.efficiency);
+      const inside = (8e9 * 7) / 8 / ((links[0] as Link).bandwidth * (links[0] as Link).efficiency);
+      expect(seconds("allGather"), id).toBeCloseTo(Math.max(edge, inside), 9);
+      expect(seconds("allReduce"), id).toBeCloseTo(2 * Math.max(edge, inside), 9);
+    }
   });
 
   test("one ring through all members loads the edges between blocks with nearly the whole tensor", () => {

@@ -12,7 +12,7 @@ import type { LayerContext, LayerCost, ModuleCost } from "./context.ts";
 import { type Exchange, latentExchanges } from "./latents.ts";
 import { visitedBlocks } from "./visits.ts";
 import { attentionFlops, headWidths, type HeadWidths, indexerFlops } from "./attention.ts";
-import { BIAS_BYTES, CLAMP_BYTES } from "./unfused.ts";
+import { BIAS_BYTES, CAST_BYTES, CAST_KERNELS, CLAMP_BYTES } from "./unfused.ts";
 import {
   attentionSeconds,
   gemmSeconds,
@@ -148,13 +148,15 @@ export class CostSum {
       this.#add(cost.backward, MATRIX, gemmSeconds(device, f, m, k, n));
       this.#add(cost.weight, MATRIX, gemmSeconds(device, f, n, k, m, 2 * gradientBytes));
       if (up) this.#region("upProjection", MATRIX, forward);
-      if (f === "fp8" || f === "fp4") this.#cast(module, m, n, k);
+      this.#cast(module, f, m, n, k);
     }
   }
 
-  /** Eight-bit products read scaled copies: inputs are cast with their transpose, gradients likewise. */
-  #cast(module: ModuleName, m: number, n: number, k: number): void {
-    this.stream(module, m * k * 4, 1, m * n * 4, 1);
+  /** Products in few bits read scaled copies: inputs are cast with their transpose, gradients likewise. */
+  #cast(module: ModuleName, format: MathFormat, m: number, n: number, k: number): void {
+    if (format !== "fp8" && format !== "fp4") return;
+    const [bytes, kernels] = [CAST_BYTES[format], CAST_KERNELS[format]];
+    this.stream(module, m * k * bytes, kernels, m * n * bytes, kernels);
   }
 
   /**
@@ -276,8 +278,7 @@ export class CostSum {
         GROUPED,
         groupedWeightSeconds(device, expertFormat, local, perExpert, n, k, 2 * gradientBytes),
       );
-      if ((expertFormat === "fp8" || expertFormat === "fp4") && !c.fusedCasts)
-        this.#cast("experts", routed, n, k);
+      if (!c.fusedCasts) this.#cast("experts", expertFormat, routed, n, k);
     }
     const inner = routed * width * a;
     const activation = this.stream(

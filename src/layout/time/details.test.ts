@@ -180,3 +180,30 @@ test("the output projection stays in 16 bits where layers multiply in eight", ()
   expect(head("fp8")).toBeCloseTo(head("bf16"), 9);
   expect(matrix(100_000, "fp8")).toBeLessThan(matrix(100_000, "bf16"));
 });
+
+test("a cast to four bits moves 7 bytes an element where one to eight bits moves 4", () => {
+  const hidden = 4096;
+  const config = {
+    model_type: "llama",
+    num_hidden_layers: 1,
+    hidden_size: hidden,
+    intermediate_size: 3 * hidden,
+    num_attention_heads: 32,
+    num_key_value_heads: 32,
+    vocab_size: 32000,
+    max_position_embeddings: 8192,
+    tie_word_embeddings: false,
+  };
+  const layout: Layout = { ...SINGLE, stages: evenStages(1, 1) };
+  const vectorOf = (compute: "fp8" | "fp4") =>
+    new TimeModel(unwrap(importModel(config)), presetCluster("gb200", 1) as Cluster, training, {
+      ...MEGATRON_TRAITS,
+      compute,
+    }).step(layout, true).breakdown.vector;
+  // Inputs of the four products of a layer (attention's two, the block's two), and gradients of their outputs.
+  const elements = (1 + 1 + 1 + 3 + (3 + 1 + 6 + 1)) * hidden * 4096 * 64;
+  const { memoryBandwidth, efficiency } = findDevice("gb200") as Device;
+  const launches = 64 * 4 * 2 * 2 * efficiency.launchSeconds * efficiency.unfused;
+  const moved = (3 * elements * efficiency.unfused) / (memoryBandwidth * efficiency.memory);
+  expect(vectorOf("fp4") - vectorOf("fp8")).toBeCloseTo(moved + launches, 6);
+});

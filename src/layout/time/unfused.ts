@@ -13,3 +13,11 @@ export const BIAS_BYTES: Traffic = { forward: 28, backward: 40 };
 
 /** Both halves of the activation's input clamped (2 + 2) and joined (2 + 2). Backward: clamps (2 + 2 + 2), halves joined (2 + 2). */
 export const CLAMP_BYTES: Traffic = { forward: 8, backward: 10 };
+
+/**
+ * Casts of a product's input, with the transpose that the gradient of the weight reads. Blocks of 8 bits: read, written twice. Four
+ * bits (Transformer Engine's `NVFP4Quantizer`): read for the two maxima, for the rows, and for the rotated columns, written twice.
+ */
+export const CAST_BYTES = { fp8: 4, fp4: 7 } as const;
+/** Kernels of such a cast. */
+export const CAST_KERNELS = { fp8: 1, fp4: 3 } as const;

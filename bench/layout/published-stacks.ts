@@ -1,5 +1,5 @@
 /** What published runs' own sources and recipes say of the stacks that ran them. */
-import { MEGATRON_TRAITS, type Traits } from "../../src/layout/index.ts";
+import { HOST_LAYER_SECONDS, MEGATRON_TRAITS, OVERLAPPED, type Traits } from "../../src/layout/index.ts";
 import type { Model } from "../../src/model/index.ts";
 
 export type Row = Record<string, string>;
@@ -58,19 +58,15 @@ export function stackOf(row: Row, model: Model): Traits {
     ...MEGATRON_TRAITS,
     deduplicate: (bridge && !(oss && !eightBit)) || /DeepEP/.test(notes),
     consecutive: /Automodel/.test(source) && /balanced gate/.test(notes),
-    overlapTensor: bridge && !mixture ? 0.8 : 0,
-    overlapExpert: overlapped ? 0.8 : 0,
+    overlapTensor: bridge && !mixture ? OVERLAPPED : 0,
+    overlapExpert: overlapped ? OVERLAPPED : 0,
     fusedCasts: whole,
     fusedBias: whole,
     stash: whole,
     hostLayerSeconds: megatron && mixture ? HOST_LAYER_SECONDS * (1 - replayed) : 0,
   };
 }
-/**
- * Host time to launch a mixture's layer, forward and backward, read off the one run whose 4,096-token micro-batches leave a B200
- * waiting (`givesHostTime`): 28.19 s over 64 micro-batches of 48 layers. That run is not scored.
- */
-const HOST_LAYER_SECONDS = 28.19 / 64 / 48;
+/** The run that `HOST_LAYER_SECONDS` is read off; it is not scored. */
 const givesHostTime = (row: Row): boolean =>
   row["device"] === "B200" && /Qwen3_30B/.test(row["model"] ?? "") && row["mbs"] === "1";
 

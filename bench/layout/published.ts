@@ -13,9 +13,12 @@ import {
   evenStages,
   type Layout,
   layoutProblem,
+  MEGATRON_TRAITS,
   modelFacts,
   type Recompute,
   SINGLE,
+  type Stack,
+  stackTraits,
   stageHomes,
   TimeModel,
   type Training,
@@ -85,7 +88,22 @@ export function modelNamed(name: string): Model {
   return model;
 }
 
-function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits } | string {
+/** The stack that a row's source names. */
+const stackNamed = (source: string): Stack =>
+  /Bridge/.test(source)
+    ? "bridge"
+    : /Automodel/.test(source)
+      ? "automodel"
+      : /torchtitan|Nebius/i.test(source)
+        ? "torchtitan"
+        : "megatron";
+
+/** @param plain nothing of the stack but its name: no recipe, no release */
+function caseOf(
+  run: Run,
+  cluster: Cluster,
+  plain: boolean,
+): { layout: Layout; training: Training; traits: Traits } | string {
   const { row, model } = run;
   const n = (key: string, fallback: number) => (row[key] ? Number(row[key]) : fallback);
   const world = n("cards", 0) * run.dies;
@@ -101,7 +119,7 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
   // The source counts layers of a virtual stage, or stages, as the stack does; only whole interleaving is used here.
   let vpp = pp > 1 ? n("vpp", 1) : 1;
   if ((globalBatch / (microBatch * data)) % pp !== 0) vpp = 1;
-  const recomputeText = row["recompute"] || recipeRecompute(row);
+  const recomputeText = row["recompute"] || (plain ? "" : recipeRecompute(row));
   const recompute: Recompute = /full|activation_checkpointing on/.test(recomputeText)
     ? { kind: "full" }
     : /selective AC/.test(recomputeText)
@@ -160,9 +178,12 @@ function caseOf(run: Run): { layout: Layout; training: Training; traits: Traits 
       model.mtp.length > 0 &&
       !/w\/o MTP/.test(row["model"] ?? "") &&
       /DeepSeek|GLM/.test(row["model"] ?? "") &&
-      !withoutMtp(row),
+      (plain || !withoutMtp(row)),
   };
-  const traits: Traits = { ...stackOf(row, model), compute, expertCompute: compute };
+  const stack = plain
+    ? { ...MEGATRON_TRAITS, ...stackTraits(stackNamed(row["source"] ?? ""), model, cluster) }
+    : stackOf(row, model);
+  const traits: Traits = { ...stack, compute, expertCompute: compute };
   const problem = layoutProblem(modelFacts(model), layout, training, "megatron");
   return problem
     ? `with a layout the row does not fully give (${problem.constraint})`
@@ -181,10 +202,10 @@ const tuned = (device: Device): Efficiency => {
   return { ...device.efficiency, ...kernels, launchSeconds, halfDimension, lowPrecision };
 };
 
-const scaled = (cluster: Cluster, factor: number): Cluster => ({
+const scaled = (cluster: Cluster, factor: number, plain: boolean): Cluster => ({
   ...cluster,
   groups: cluster.groups.map((group) => {
-    const efficiency = atPace(tuned(group.device), factor);
+    const efficiency = atPace(plain ? group.device.efficiency : tuned(group.device), factor);
     return { ...group, device: { ...group.device, efficiency } };
   }),
 });
@@ -205,6 +226,8 @@ export type DeviceResult = {
   readonly aside: readonly RunResult[];
   /** Errors of every run under an anchor of another model family; none where a device has one family. */
   readonly unseen: readonly number[];
+  /** Errors of every run without any anchor. */
+  readonly free: readonly number[];
 };
 
 /** Precision as the roofline sees it: granularities of scales are one format. */
@@ -215,7 +238,8 @@ const askedOf = ({ row, device }: Run): string => {
   return [device, name, ...layout, bits].join("/");
 };
 
-export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string, number> } {
+/** @param plain as a user asks who knows what the row prints and which stack it ran, on the device's preset as it is */
+export function publishedRuns(plain = false): { devices: DeviceResult[]; skipped: Map<string, number> } {
   const skipped = new Map<string, number>();
   const skip = (why: string) => skipped.set(why, (skipped.get(why) ?? 0) + 1);
   const runs = new Map<string, Run>();
@@ -287,10 +311,10 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
   const devices: DeviceResult[] = [];
   for (const [id, list] of byDevice) {
     const cases = list.flatMap((run) => {
-      const made = caseOf(run);
       const base = presetCluster(id, Number(run.row["cards"]) * run.dies);
+      const made = base ? caseOf(run, base, plain) : "on part of a node";
       if (typeof made === "string" || !base) {
-        skip(typeof made === "string" ? made : "on part of a node");
+        skip(made as string);
         return [];
       }
       // Local batches that are accumulated fill and drain the pipeline each; gradients and optimizer come once.
@@ -298,7 +322,7 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
         made.layout.pp > 1 ? Number(/grad-accum (\d+)/.exec(run.row["notes"] ?? "")?.[1] ?? 1) : 1;
       const local: Training = { ...made.training, globalBatch: made.training.globalBatch / passes };
       const stepAt = (factor: number) => {
-        const cluster = scaled(base, factor);
+        const cluster = scaled(base, factor, plain);
         const time = new TimeModel(run.model, cluster, local, made.traits);
         const stages =
           balancedStages(time, made.layout, stageHomes(cluster, made.layout)) ?? made.layout.stages;
@@ -346,6 +370,7 @@ export function publishedRuns(): { devices: DeviceResult[]; skipped: Map<string,
       runs: scored.filter((c) => c !== anchor).map(result),
       aside: cases.filter((c) => c.aside).map(result),
       unseen,
+      free: scored.map(({ ratio }) => ratio - 1),
     });
   }
   return { devices, skipped };

@@ -80,6 +80,10 @@ console.log(`  ${spread(all.map((r) => r.error))}`);
 const unseen = devices.flatMap((device) => device.unseen);
 console.log(`anchor of another family ${stats(unseen)}`);
 console.log(`  ${spread(unseen)}`);
+const plain = publishedRuns(true).devices;
+console.log(
+  `asked by what the row prints and its stack's name alone: ${stats(plain.flatMap(({ runs }) => runs.map((r) => r.error)))}; no anchor ${stats(plain.flatMap(({ free }) => free))}`,
+);
 const everything = [...all, ...aside].map((r) => r.error);
 console.log(`rows set aside counted too ${stats(everything)}`);
 const floor = irreducible(all);

@@ -16,20 +16,8 @@ import {
   type Training,
 } from "./layout.ts";
 import { PRECISIONS, type PrecisionName } from "./precision.ts";
+import { type Stack, STACKS } from "./stacks.ts";
 import type { Traits } from "./time/index.ts";
-
-/** Stacks by the ZeRO level they run unless told otherwise. All but our own follow the Megatron-class rules. */
-export const STACKS = {
-  megatron: 1,
-  mindspeed: 1,
-  bridge: 1,
-  fsdp2: 3,
-  torchtitan: 3,
-  automodel: 3,
-  veomni: 3,
-  tessera: 3,
-} as const satisfies Readonly<Record<string, Layout["zero"]>>;
-export type Stack = keyof typeof STACKS;
 
 const count = () => z.int().min(1);
 const share = (low: number, high: number) => z.number().min(low).max(high);

@@ -2,7 +2,7 @@ import { err, ok, type Result, TesseraError } from "../base/index.ts";
 import { type Cluster, clusterDevices, namedCluster, parseCluster } from "../cluster/index.ts";
 import { type ImportOptions, importModel, knownConfig, type Model } from "../model/index.ts";
 import { caseFault, checkedCase } from "./case-faults.ts";
-import { type CaseData, STACKS } from "./case-schema.ts";
+import type { CaseData } from "./case-schema.ts";
 import { layoutFail } from "./errors.ts";
 import { importPlan } from "./export/index.ts";
 import {
@@ -17,6 +17,7 @@ import {
 } from "./layout.ts";
 import { PRECISIONS } from "./precision.ts";
 import { balancedStages, type Engine, layoutProblem, modelFacts } from "./search/index.ts";
+import { STACKS, stackTraits } from "./stacks.ts";
 import { engineTraits, stageHomes, TimeModel, type Traits } from "./time/index.ts";
 
 /** One question to the estimator, read from plain data. `case-schema.ts` says what it may hold. */
@@ -64,7 +65,7 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
   const name = given.name ?? `case ${index}`;
   const model = inCase(index, "model", () => readModel(given, name, options, bad));
   const cluster = inCase(index, "cluster", () => adapt(unwrapOr(clusterOf(given.cluster))));
-  const stack = given.settings?.target === "tessera" ? "tessera" : given.engine;
+  const stack = given.settings?.target ?? given.engine;
   const engine: Engine = stack === "tessera" ? "tessera" : "megatron";
   const {
     layout: draft,
@@ -73,7 +74,11 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
   } = given.settings
     ? inCase(index, "settings", () => readSettings(given, model, cluster, options, bad))
     : readPlain(given, model, cluster, bad);
-  const traits = { ...engineTraits(engine, training, formats), ...defined<Traits>(given.traits) };
+  const traits = {
+    ...engineTraits(engine, training, formats),
+    ...stackTraits(stack, model, cluster),
+    ...defined<Traits>(given.traits),
+  };
   const layout =
     draft.stages.length > 0
       ? draft

@@ -77,5 +77,6 @@ export {
 export { type CaseModel, type EstimateCase, readCase } from "./case.ts";
 export { casesJsonSchema } from "./case-schema.ts";
 export { estimate, type Estimate, plainMemory } from "./estimate.ts";
+export { HOST_LAYER_SECONDS, OVERLAPPED, type Stack, stackTraits } from "./stacks.ts";
 export { requestFor } from "./export/target.ts";
 export { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./export/index.ts";

@@ -240,6 +240,19 @@ const ROWS: readonly Row[] = [
     more: ["host"],
   },
   {
+    what: "offload of what attention reads, which recomputing it does not free",
+    from: recompute(["coreAttention"]),
+    to: { layout: { offload: { activations: ["coreAttention"] } } },
+    less: ["activations"],
+    more: ["host"],
+  },
+  {
+    what: "offload of more than the host's link takes beside the passes",
+    to: { layout: { offload: { activations: ["attention", "moe", "mlp"] } } },
+    less: ["activations"],
+    more: ["host", "swap", "seconds"],
+  },
+  {
     what: "optimizer swap",
     to: { layout: { offload: { optimizer: 1 } } },
     less: ["optimizer"],

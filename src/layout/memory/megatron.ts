@@ -173,7 +173,13 @@ function layerPart(body: LayerBody, s: Scope, recompute: Recompute, layout: Layo
   }
   const regions = new Set(recompute.kind === "selective" ? recompute.regions : []);
   const keep = saved.filter((tensor) => !tensor.regions.some((region) => regions.has(region)));
-  const host = sum(keep.filter((tensor) => tensor.regions.some((region) => offloaded.includes(region))));
+  const moved = ({ regions: of, input }: Saved) =>
+    offloaded.some((region) =>
+      region === "coreAttention" || region === "moeActivation"
+        ? input === region
+        : of.some((r) => r === region),
+    );
+  const host = sum(keep.filter(moved));
   return { kept: sum(keep) - host, loss: 0, full, forward: forwardTemporaries(body, s), backward, host };
 }
 
@@ -235,6 +241,12 @@ export function stageNeeds(
   const key = `${identity(model)}/${training.mtp}/${stackKey(stack)}/${layers}/${partKey(s, recompute, layout)}`;
   return needsOf(layout.stages, key, make);
 }
+
+/** Bytes that one micro-batch moves to the host in every virtual stage. */
+export const offloadedBytes = (model: Model, layout: Layout, training: Training, load: number): number[] =>
+  stageNeeds(model, layout, training, scopeOf(model, layout, training, load), MEGATRON_2026).map(
+    ({ host }) => host,
+  );
 
 const stackKeys = new WeakMap<MegatronStack, string>();
 function stackKey(stack: MegatronStack): string {

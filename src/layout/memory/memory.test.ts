@@ -5,7 +5,15 @@ import { describe, expect, test } from "vitest";
 import { memoryCases } from "../../../bench/layout/memory-cases.ts";
 import { unwrap } from "../../base/index.ts";
 import { importModel, type Model } from "../../model/index.ts";
-import { BF16_MIXED, evenStages, type Layout, type Schedule, SINGLE, type Training } from "../layout.ts";
+import {
+  BF16_MIXED,
+  evenStages,
+  type Layout,
+  type RecomputeRegion,
+  type Schedule,
+  SINGLE,
+  type Training,
+} from "../layout.ts";
 import {
   CATEGORIES,
   type Category,
@@ -205,6 +213,18 @@ describe("reports", () => {
     const swapped = of(megatron({ ...base, offload: { optimizer: 1, activations: [] } }));
     expect(swapped.bytes.optimizer).toBe(0);
     expect(swapped.host).toBe(plain.bytes.optimizer);
+  });
+
+  test("recomputing flash attention frees its log-sum-exp, for its output is an input too", () => {
+    const kept = (regions: readonly RecomputeRegion[]) =>
+      of(megatron({ ...layoutOf({ pp: 1 }), recompute: { kind: "selective", regions } })).bytes.activations;
+    const tokens = trainingOf(layoutOf({ pp: 1 })).sequence;
+    const heads = [...MODEL.layers, ...MODEL.mtp].reduce(
+      (sum, { body }) =>
+        sum + body.sublayers.reduce((all, { spec }) => all + ("heads" in spec ? spec.heads : 0), 0),
+      0,
+    );
+    expect(kept([]) - kept(["coreAttention"])).toBe(4 * tokens * heads);
   });
 
   test("full recomputation keeps the input of a layer, streams and all", () => {

@@ -14,6 +14,8 @@ export type Saved = {
   readonly bytes: number;
   /** Regions whose recomputation makes keeping it unnecessary. */
   readonly regions: readonly RecomputeRegion[];
+  /** Region that reads it: activation offload moves what a region reads. */
+  readonly input?: RecomputeRegion;
 };
 
 export type Part = {

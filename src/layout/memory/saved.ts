@@ -50,18 +50,35 @@ export function routedTokens(spec: MoeFeedForward, scope: Scope): number {
   return Math.ceil((pairs / spec.experts) * scope.capacityFactor) * spec.experts;
 }
 
+/** What recomputing flash attention saves: its log-sum-exp only, for the output is the next product's input. */
 const CORE = ["coreAttention", "attention"] as const;
 const UP = ["upProjection", "attention"] as const;
 const ATTENTION = ["attention"] as const;
+const MLP = ["mlp"] as const;
+const INTO_CORE = { module: "attention", input: "coreAttention" } as const;
 
-/** Norm before a branch: its input (the residual) and its output. */
-function branchNorm(scope: Scope): Saved[] {
+/**
+ * Norm before a branch: its input (the residual) and its output. Latent attention and mixtures have a norm of their own, which the
+ * stack can run again by itself; elsewhere it is fused into the product that follows, and only goes with the whole branch.
+ */
+function branchNorm(scope: Scope, { spec }: Sublayer): Saved[] {
   const one = scope.sharded * scope.hidden * scope.activation;
+  const regions = standsAlone(spec.kind) ? (["norm"] as const) : spec.kind === "dense" ? MLP : ATTENTION;
   return [
     { module: "norm", bytes: one + 4 * scope.sharded, regions: [] },
-    { module: "norm", bytes: one, regions: ["norm"] },
+    { module: "norm", bytes: one, regions },
   ];
 }
+
+/** Branches whose norm is a kernel of its own in Megatron's Transformer Engine layers. */
+export const standsAlone = (kind: Sublayer["spec"]["kind"]): boolean =>
+  kind === "latent" || kind === "compressed" || kind === "moe";
+
+/** Output of flash attention with its log-sum-exp (fp32, one a head and token). */
+const coreOutput = (output: number, logSumExp: number): Saved[] => [
+  { module: "attention", bytes: output, regions: ATTENTION },
+  { module: "attention", bytes: logSumExp, regions: CORE },
+];
 
 /** Hyper-connections keep all streams before each branch, and the branch's output for mixing. */
 function hyperConnection(scope: Scope): Saved[] {
@@ -85,11 +102,11 @@ function grouped(spec: GroupedAttention, s: Scope): Saved[] {
   const query = spec.heads / s.tp;
   const output = a * query * spec.valueDim;
   return [
-    { module: "attention", bytes: a * (query + keyValue) * spec.headDim, regions: UP },
-    { module: "attention", bytes: a * keyValue * spec.valueDim, regions: UP },
-    { module: "attention", bytes: output + 4 * s.tokens * query, regions: CORE },
+    { ...INTO_CORE, bytes: a * (query + keyValue) * spec.headDim, regions: ATTENTION },
+    { ...INTO_CORE, bytes: a * keyValue * spec.valueDim, regions: ATTENTION },
+    ...coreOutput(output, 4 * s.tokens * query),
     ...(spec.queryKeyNorm
-      ? [{ module: "attention" as const, bytes: a * (query + keyValue) * spec.headDim, regions: UP }]
+      ? [{ module: "attention" as const, bytes: a * (query + keyValue) * spec.headDim, regions: ATTENTION }]
       : []),
     ...(spec.gated ? [{ module: "attention" as const, bytes: 2 * output, regions: ATTENTION }] : []),
     ...exchanged(s, output),
@@ -118,9 +135,9 @@ function latent(spec: LatentAttention, s: Scope): Saved[] {
   return [
     // Low-rank queries and keys before and after their norms.
     { module: "attention", bytes: 2 * a * low, regions: ATTENTION },
-    { module: "attention", bytes: 2 * a * heads * queryKey, regions: UP },
-    { module: "attention", bytes: a * heads * spec.valueDim, regions: UP },
-    { module: "attention", bytes: output + 4 * s.tokens * heads, regions: CORE },
+    { ...INTO_CORE, bytes: 2 * a * heads * queryKey, regions: UP },
+    { ...INTO_CORE, bytes: a * heads * spec.valueDim, regions: UP },
+    ...coreOutput(output, 4 * s.tokens * heads),
     ...(spec.gated ? [{ module: "attention" as const, bytes: 2 * output, regions: ATTENTION }] : []),
     ...exchanged(s, output),
     ...(spec.indexer?.owned ? indexer(spec.indexer, s) : []),
@@ -134,10 +151,10 @@ function compressed(spec: CompressedAttention, s: Scope): Saved[] {
   const pooled = spec.ratio === 0 ? 0 : (spec.indexer ? 2 : 1) * dim;
   return [
     { module: "attention", bytes: 2 * a * spec.queryRank, regions: ATTENTION },
-    { module: "attention", bytes: a * heads * dim, regions: UP },
+    { ...INTO_CORE, bytes: a * heads * dim, regions: UP },
     // The one key/value head before and after its norm.
-    { module: "attention", bytes: 2 * a * dim, regions: UP },
-    { module: "attention", bytes: a * heads * dim + 4 * s.tokens * heads, regions: CORE },
+    { ...INTO_CORE, bytes: 2 * a * dim, regions: UP },
+    ...coreOutput(a * heads * dim, 4 * s.tokens * heads),
     { module: "attention", bytes: (a * spec.outputGroups * spec.outputRank) / s.tp, regions: ATTENTION },
     ...(spec.ratio === 0
       ? []
@@ -165,14 +182,12 @@ function linear(spec: LinearAttention, s: Scope): Saved[] {
   const states = (4 * heads * spec.keyDim * spec.valueDim) / spec.chunk;
   const decay = 4 * heads * (spec.flavour === "kimiDelta" ? spec.keyDim : 1);
   return [
-    { module: "linearAttention", bytes: 2 * a * channels, regions: UP },
+    { module: "linearAttention", bytes: 2 * a * channels, regions: ATTENTION },
     { module: "linearAttention", bytes: s.tokens * (states + 2 * decay), regions: CORE },
     // Output before and after its gated norm, and the gate.
-    { module: "linearAttention", bytes: 3 * a * values, regions: CORE },
+    { module: "linearAttention", bytes: 3 * a * values, regions: ATTENTION },
   ];
 }
-
-const MLP = ["mlp"] as const;
 
 function dense(width: number, gated: boolean, s: Scope): Saved[] {
   const one = (s.activation * s.tokens * width) / s.tp;
@@ -191,7 +206,7 @@ function mixture(spec: MoeFeedForward, s: Scope): Saved[] {
     // Row map of the fused permutation: int32, 2 * experts + 1 a token.
     { module: "router", bytes: s.sharded * 4 * (2 * spec.experts + 1), regions: ["moe"] },
     { module: "experts", bytes: pairs * spec.expertHidden * s.dispatch, regions: ["moe"] },
-    { module: "experts", bytes: one * (spec.gated ? 2 : 1), regions: ["moe"] },
+    { module: "experts", bytes: one * (spec.gated ? 2 : 1), regions: ["moe"], input: "moeActivation" },
     { module: "experts", bytes: one, regions: ["moe", "moeActivation"] },
     ...(shared > 0
       ? [
@@ -237,7 +252,7 @@ export function sublayerSaved(sublayer: Sublayer, scope: Scope): Saved[] {
 export function layerSaved(body: LayerBody, scope: Scope): Saved[] {
   return body.sublayers.flatMap((sublayer) => [
     ...hyperConnection(scope),
-    ...branchNorm(scope),
+    ...branchNorm(scope, sublayer),
     ...sublayerSaved(sublayer, scope),
   ]);
 }

@@ -19,7 +19,7 @@ export const TERM_NAMES: Readonly<Record<StepTerm, Text>> = {
   bubble: { en: "pipeline bubble", zh: "流水線氣泡" },
   data: { en: "gradient and weight exchange", zh: "梯度與權重通信" },
   optimizer: { en: "optimizer", zh: "優化器" },
-  swap: { en: "state swap to host", zh: "狀態換出主機" },
+  swap: { en: "swap to host", zh: "換出主機" },
   host: { en: "host work", zh: "主機開銷" },
 };
 
@@ -43,7 +43,7 @@ export const CONSTRAINT_NAMES: Readonly<Record<ConstraintName, Text>> = {
   stages: { en: "stage list", zh: "階段劃分" },
   schedule: { en: "schedule", zh: "排程" },
   contextParallel: { en: "context parallelism", zh: "上下文並行" },
-  tensorDomain: { en: "tensor parallelism leaves its domain", zh: "張量並行越出高速域" },
+  recompute: { en: "recomputation", zh: "重算" },
   engine: { en: "engine", zh: "引擎" },
   target: { en: "the stack to export to", zh: "輸出目標框架" },
   memory: { en: "device memory", zh: "加速器記憶體" },

@@ -1,16 +1,18 @@
 import type { Text } from "../../base/index.ts";
 import type { Cluster } from "../../cluster/index.ts";
 import { clusterDevices } from "../../cluster/index.ts";
-import { bodyWeights, type Model, moeOf } from "../../model/index.ts";
+import { bodyWeights, type Model, moeOf, type Sublayer } from "../../model/index.ts";
 import {
   type Layout,
   microBatches,
   paddedSequences,
+  type RecomputeRegion,
   type Schedule,
   stageRanks,
   type Training,
   worldOf,
 } from "../layout.ts";
+import { standsAlone } from "../memory/saved.ts";
 import { scheduleProblem } from "../schedule/index.ts";
 
 /** Whose rules a layout must follow. */
@@ -26,7 +28,7 @@ export type ConstraintName =
   | "stages"
   | "schedule"
   | "contextParallel"
-  | "tensorDomain"
+  | "recompute"
   | "engine"
   | "target"
   | "memory"
@@ -44,9 +46,12 @@ export type ModelFacts = {
   readonly expertRows: number;
   /** Has DeepSeek-V4's compressed attention, whose single key/value head no tensor parallelism cuts. */
   readonly compressed: boolean;
+  /** Regions of the model whose recomputation frees something. */
+  readonly regions: ReadonlySet<RecomputeRegion>;
 };
 
 export function modelFacts(model: Model): ModelFacts {
+  const regions = new Set<RecomputeRegion>(model.streams > 1 ? ["hyperConnection"] : []);
   let experts = 0;
   let heads = 0;
   let keyValueHeads = 0;
@@ -61,6 +66,7 @@ export function modelFacts(model: Model): ModelFacts {
       if (cut.kind === "expert") expertRows = join(expertRows, shape[1] as number);
     }
     for (const sublayer of body.sublayers) {
+      for (const region of regionsOf(sublayer)) regions.add(region);
       if (sublayer.role !== "attention") continue;
       const { spec } = sublayer;
       heads = join(heads, spec.kind === "linear" ? spec.valueHeads : spec.heads);
@@ -69,7 +75,24 @@ export function modelFacts(model: Model): ModelFacts {
       if (spec.kind === "grouped") keyValueHeads = join(keyValueHeads, spec.keyValueHeads);
     }
   }
-  return { layers: model.layers.length, experts, heads, keyValueHeads, expertRows, compressed };
+  return { layers: model.layers.length, experts, heads, keyValueHeads, expertRows, compressed, regions };
+}
+
+/** What can be run again in a branch. Only latent attention has up-projections to run; other norms are fused into a product. */
+function regionsOf({ spec }: Sublayer): RecomputeRegion[] {
+  const norm: RecomputeRegion[] = standsAlone(spec.kind) ? ["norm"] : [];
+  switch (spec.kind) {
+    case "latent":
+    case "compressed":
+      return [...norm, "attention", "coreAttention", "upProjection"];
+    case "grouped":
+    case "linear":
+      return ["attention", "coreAttention"];
+    case "dense":
+      return ["mlp"];
+    case "moe":
+      return [...norm, "moe", "moeActivation", ...(spec.sharedWidth > 0 ? (["sharedExperts"] as const) : [])];
+  }
 }
 
 const ENGINE_SCHEDULES: Readonly<Record<Engine, readonly Schedule[]>> = {
@@ -104,7 +127,26 @@ export function layoutProblem(
       `需要 ${world} 個加速器，叢集只有 ${clusterDevices(cluster)} 個`,
     );
   }
-  return degreeProblem(facts, layout, training, engine) ?? stageProblem(facts, layout) ?? undefined;
+  return (
+    degreeProblem(facts, layout, training, engine) ??
+    stageProblem(facts, layout) ??
+    regionProblem(facts, layout)
+  );
+}
+
+/** Stacks refuse to start where a module is to run again that the model does not have; a fused norm costs time for nothing. */
+function regionProblem(facts: ModelFacts, layout: Layout): Problem | undefined {
+  for (const recompute of [layout.recompute, ...(layout.stageRecompute ?? [])]) {
+    if (recompute.kind !== "selective") continue;
+    const absent = recompute.regions.find((region) => region !== "norm" && !facts.regions.has(region));
+    if (absent)
+      return say(
+        "recompute",
+        `${absent} is to be computed again, and the model has none`,
+        `要重算 ${absent}，但模型沒有這個部分`,
+      );
+  }
+  return undefined;
 }
 
 const say = (constraint: ConstraintName, en: string, zh: string): Problem => ({

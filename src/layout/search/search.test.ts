@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { unwrap } from "../../base/index.ts";
 import { type Cluster, presetCluster } from "../../cluster/index.ts";
+import { importModel, knownConfig } from "../../model/index.ts";
 import { evenStages, type Layout, SINGLE, worldOf } from "../layout.ts";
 import { plan, runSearch } from "../plan.ts";
 import { predictMemory } from "../predict.ts";
@@ -23,6 +25,44 @@ const cluster = (devices: number, memoryGiB?: number): Cluster => {
   const group = base.groups[0] as Cluster["groups"][0];
   return { ...base, groups: [{ ...group, device: { ...group.device, memoryBytes: memoryGiB * 1024 ** 3 } }] };
 };
+
+test("a layout runs again only what the model has", () => {
+  const regions = (config: Record<string, unknown>) => {
+    const model = unwrap(importModel(config));
+    const all = new Set<string>();
+    for (const { layout } of candidates(model, cluster(16), smallTraining(), 16, { engine: "megatron" })) {
+      if (layout.recompute.kind === "selective")
+        for (const region of layout.recompute.regions) all.add(region);
+    }
+    const again = { kind: "selective", regions: ["upProjection"] } as const;
+    const layout: Layout = { ...SINGLE, stages: evenStages(model.layers.length, 1), recompute: again };
+    const legal = layoutProblem(modelFacts(model), layout, smallTraining(), "megatron") === undefined;
+    return { searched: [...all].sort(), legal };
+  };
+  const dense = {
+    model_type: "llama",
+    hidden_size: 1024,
+    num_hidden_layers: 4,
+    num_attention_heads: 16,
+    num_key_value_heads: 4,
+    intermediate_size: 4096,
+    vocab_size: 32000,
+    tie_word_embeddings: false,
+  };
+  expect(regions(dense)).toEqual({ searched: ["mlp"], legal: false });
+  const mixture = {
+    ...dense,
+    model_type: "qwen3_moe",
+    num_experts: 8,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: 512,
+    decoder_sparse_step: 1,
+    mlp_only_layers: [],
+  };
+  expect(regions(mixture)).toEqual({ searched: ["moeActivation", "norm"], legal: false });
+  const latent = regions(knownConfig("DeepSeek-V3") as Record<string, unknown>);
+  expect(latent).toEqual({ searched: ["mlp", "moeActivation", "norm", "upProjection"], legal: true });
+});
 
 describe("stage splits", () => {
   const anySplit = fc.record({

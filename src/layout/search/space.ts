@@ -1,8 +1,23 @@
 import type { Text } from "../../base/index.ts";
 import type { Cluster } from "../../cluster/index.ts";
 import type { Model } from "../../model/index.ts";
-import { evenStages, type Layout, type Recompute, type Schedule, SINGLE, type Training } from "../layout.ts";
-import { degreeProblem, type Engine, modelFacts, type Problem, schedulesOf } from "./problems.ts";
+import {
+  evenStages,
+  type Layout,
+  type Recompute,
+  type RecomputeRegion,
+  type Schedule,
+  SINGLE,
+  type Training,
+} from "../layout.ts";
+import {
+  degreeProblem,
+  type Engine,
+  type ModelFacts,
+  modelFacts,
+  type Problem,
+  schedulesOf,
+} from "./problems.ts";
 
 /** Values the search may use; an absent entry means the sensible ones for this model and cluster. */
 export type Constraints = {
@@ -31,19 +46,20 @@ export type Constraints = {
 /** A point of the search: a layout whose stages are still an even placeholder, and the micro-batch it runs. */
 export type Candidate = { readonly layout: Layout; readonly microBatch: number };
 
-const RECOMPUTE: Readonly<Record<Engine, readonly Recompute[]>> = {
-  tessera: [{ kind: "none" }, { kind: "full" }],
-  megatron: [
-    { kind: "none" },
-    { kind: "selective", regions: ["norm", "moeActivation"] },
-    { kind: "selective", regions: ["norm", "moeActivation", "upProjection", "hyperConnection"] },
-    {
-      kind: "selective",
-      regions: ["norm", "moeActivation", "upProjection", "hyperConnection", "coreAttention"],
-    },
-    { kind: "full" },
-  ],
-};
+/** Regions worth computing again, the cheapest ones first; each step frees more. */
+const SELECTIVE: readonly (readonly RecomputeRegion[])[] = [
+  ["norm", "moeActivation"],
+  ["norm", "moeActivation", "upProjection", "hyperConnection"],
+  ["norm", "moeActivation", "upProjection", "hyperConnection", "mlp"],
+];
+
+/** The same, of the parts that the model has. */
+function selective(facts: ModelFacts): Recompute[] {
+  const lists = SELECTIVE.map((list) => list.filter((region) => facts.regions.has(region)));
+  return lists
+    .filter((list, i) => list.length > (lists[i - 1]?.length ?? 0))
+    .map((regions) => ({ kind: "selective", regions }));
+}
 
 /** Full recomputation of some of a stage's layers: every count of a short stage, quarters of a long one. */
 const partial = (stage: number): Recompute[] => {
@@ -80,6 +96,7 @@ export function* candidates(
     return known;
   };
   const own = c.engine === "tessera";
+  const regional = selective(facts);
   const first = cluster.groups[0];
   const node = first?.devicesPerNode ?? 8;
   // Tensor parallelism leaves the fast block of a node only on request: its collectives stand in the way of every product.
@@ -105,8 +122,8 @@ export function* candidates(
               for (const [schedule, vpp] of turns(c, pp, facts.layers)) {
                 const stages = even(pp * vpp);
                 const recomputes = c.recompute ?? [
-                  ...RECOMPUTE[c.engine].slice(0, -1),
-                  ...(own ? [] : partial(Math.ceil(facts.layers / (pp * vpp)))),
+                  { kind: "none" as const },
+                  ...(own ? [] : [...regional, ...partial(Math.ceil(facts.layers / (pp * vpp)))]),
                   { kind: "full" as const },
                 ];
                 for (const chosen of trainings) {

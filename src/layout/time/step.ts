@@ -28,7 +28,8 @@ import {
   total,
   VECTOR,
 } from "./terms.ts";
-import type { Traits } from "./traits.ts";
+import { offloadedBytes } from "../memory/megatron.ts";
+import { expertLoad, type Traits } from "./traits.ts";
 
 /**
  * Where a step's seconds go on one pipeline rank. They add up to the step exactly.
@@ -123,7 +124,8 @@ export class TimeModel {
         gatherBackward: state.gatherBackward * pace,
       };
     });
-    const costs = withGathers(this.stages.costs(layout, terms, homes), layout, states, traits);
+    const gathered = withGathers(this.stages.costs(layout, terms, homes), layout, states, traits);
+    const costs = withOffload(gathered, this.stages, layout, homes);
     const micros = microBatches(layout, training);
     const orderOf = (count: number) => this.order(layout.schedule, layout.pp, layout.vpp, count);
     const run = share
@@ -220,8 +222,9 @@ export class TimeModel {
     // On shared cores all work of a pass takes longer by the same factor.
     const times = of.shared && alone > 0 ? ((run.busy[rank] as number) / alone) * micros : micros;
     const used = (total(sum) + recompute + gathers) * times;
-    // Passes that take longer than their work wait for the host.
-    const launches = layout.zero === 3 ? 0 : Math.max(0, (run.busy[rank] as number) - used);
+    // Passes that take longer than their work wait for the host: for its launches, or for its memory.
+    const waits = layout.zero === 3 ? 0 : Math.max(0, (run.busy[rank] as number) - used);
+    const moves = layout.offload.activations.length > 0;
     // What pairing saved is communication that ran behind compute; the rest is what stayed open.
     const saved = Math.max(0, used - (run.busy[rank] as number));
     const open = Math.max(1e-12, (sum[EXPERT] as number) * times);
@@ -240,8 +243,8 @@ export class TimeModel {
       bubble: 0,
       data: tail.data + gathers * times,
       optimizer: tail.optimizer,
-      swap: tail.swap,
-      host: host + launches,
+      swap: tail.swap + (moves ? waits : 0),
+      host: host + (moves ? 0 : waits),
     };
     const known = Object.values(parts).reduce((all, value) => all + value, 0);
     return { ...parts, bubble: seconds - known };
@@ -292,6 +295,22 @@ function longest(run: Simulation): number {
     if (time > (run.busy[rank] as number) + (run.sending[rank] as number)) rank = r;
   }
   return rank;
+}
+
+/** Activations go to the host behind the forward pass and come back behind the backward pass; a pass waits for the slower one. */
+function withOffload(
+  costs: StageCosts,
+  { model, training, traits }: StageModel,
+  layout: Layout,
+  homes: readonly StageHome[],
+): StageCosts {
+  if (layout.offload.activations.length === 0) return costs;
+  const load = expertLoad(traits, layout.ep).slowest;
+  const moving = offloadedBytes(model, layout, training, load).map(
+    (bytes, stage) => bytes / (homes[stageRank(layout, stage)] as StageHome).device.hostBandwidth,
+  );
+  const open = (work: number, stage: number) => Math.max(work, moving[stage] as number);
+  return { ...costs, forward: costs.forward.map(open), backward: costs.backward.map(open) };
 }
 
 /** ZeRO-3 gathers weights for every pass: what compute does not hide is added to the pass. */

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { Controller, isAlive, type JournalEvent, localLauncher, paths } from "../../src/run/index.ts";
+import { tryLock } from "../../src/run/lock.ts";
 import { FAKE_ZYGOTE, Place, processesOf, runToEnd, until } from "../fixtures/run.ts";
 
 let place: Place;
@@ -144,6 +145,28 @@ test("an agent that a killed controller left without ranks is taken over and put
   const end = await runToEnd(place.options());
   expect(end.error).toBeNull();
   expect(place.events.find((one) => one.kind === "agentJoined")).toMatchObject({ pid: left.pid });
+  expect(place.state).toMatchObject({ attempt: 1, incidents: [] });
+  expect(processesOf(place.run)).toEqual([]);
+});
+
+test("an agent whose lock another one holds until late is started again, and nothing is lost", async () => {
+  place = new Place();
+  place.fake({ stepMs: 5 });
+  // As an agent that was killed holds it while the kernel has not done with it.
+  const lock = tryLock(paths(place.run).agentLock("0"));
+  let starts = 0;
+  const launcher = (world: number) => {
+    const local = localLauncher([{ agent: "0", ranks: world }]);
+    const start: typeof local.start = (config, onExit) => {
+      starts++;
+      local.start(config, onExit);
+    };
+    return { ...local, start };
+  };
+  const running = runToEnd(place.options({ launcher }));
+  await until(() => starts === 2);
+  lock?.release();
+  expect((await running).error).toBeNull();
   expect(place.state).toMatchObject({ attempt: 1, incidents: [] });
   expect(processesOf(place.run)).toEqual([]);
 });

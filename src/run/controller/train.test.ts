@@ -17,7 +17,7 @@ let hub: Hub;
 let journal: Journal;
 let series: Series;
 /** Agents that were started: what their end is told to. */
-let started: { instance: number; ended: (why: string) => void }[];
+let started: { instance: number; ended: (why: string | null) => void }[];
 let sockets: Socket[];
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "tessera-train-"));

@@ -201,7 +201,11 @@ export class Training {
       beatSeconds: BEAT_SECONDS,
       orphanSeconds: ORPHAN_SECONDS,
     };
-    launcher.start(config, (why) => this.#take({ t: seconds(), kind: "agentLost", agent, instance, why }));
+    launcher.start(config, (why) => {
+      if (why !== null) this.#take({ t: seconds(), kind: "agentLost", agent, instance, why });
+      // The other one is at work and will join, or it is dying: then it is seen when it has.
+      else if (!this.#closed) this.#awaited.set(agent, instance);
+    });
   }
 
   #spawn({ attempt, host, port }: Extract<Act, { do: "spawn" }>): void {

@@ -4,8 +4,8 @@ import type { AgentConfig } from "../agent/config.ts";
 export type Launcher = {
   /** Agents' names and how many ranks each can hold. */
   readonly nodes: readonly { readonly agent: string; readonly ranks: number }[];
-  /** Starts an agent that must outlive the caller. `onExit` is called if its end becomes known. */
-  start(config: AgentConfig, onExit: (why: string) => void): void;
+  /** Starts an agent that must outlive the caller. `onExit` is called if its end becomes known; null: it left the node to another one. */
+  start(config: AgentConfig, onExit: (why: string | null) => void): void;
   /** Is that agent's process running? Undefined: it cannot be known from here, only by its silence. */
   alive(folder: string, agent: string): boolean | undefined;
   /** Ends an agent at once, and with it its ranks. The zygote may stay for the next agent, for as long as its patience lasts. */

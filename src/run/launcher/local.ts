@@ -28,8 +28,8 @@ export function localLauncher(nodes: Launcher["nodes"]): Launcher {
       if (child.pid !== undefined) started.set(config.agent, processId(child.pid));
       child.on("error", (cause) => onExit(cause.message));
       child.on("exit", (code, signal) => {
-        // Another one is at work and will join.
-        if (code !== AGENT_DOUBLE) onExit(signal ? `ended by ${signal}` : `ended with exit code ${code}`);
+        const why = signal ? `ended by ${signal}` : `ended with exit code ${code}`;
+        onExit(code === AGENT_DOUBLE ? null : why);
       });
       child.unref();
     },

@@ -10,10 +10,19 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type AgentFile, endAgent, isAlive, readJournal } from "../../src/run/index.ts";
+import {
+  type AgentFile,
+  endAgent,
+  isAlive,
+  paths,
+  readControllerFile,
+  readJournal,
+} from "../../src/run/index.ts";
+import { processId } from "../../src/run/processes.ts";
 import { sampleCheckpoint } from "../../src/run/checkpoint/testing/sample.ts";
 import { fakeRecipe, sleep, until } from "../fixtures/run.ts";
 
@@ -285,6 +294,27 @@ test("a second controller is refused; stop works from another terminal", async (
   expect(json(stop.out)).toMatchObject({ schema: "tessera.stop/v1", condition: "stopped" });
   expect(await live.ended).toBe(130);
   expect(tessera(["status", "--exit-code"]).code).toBe(130);
+});
+
+test("a stop that finds the controller on its way out waits for its end", async () => {
+  expect(tessera(["run", "recipe.yaml"]).code).toBe(0);
+  const [run = ""] = runFolders();
+  // It closes every connection, and its process is still there for a moment.
+  const leaving = spawn(process.execPath, ["-e", "setTimeout(() => undefined, 1e6)"]);
+  children.push(leaving);
+  const server = createServer((socket) => {
+    socket.destroy();
+    server.close();
+    leaving.kill();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const before = readControllerFile(paths(run).controller);
+  const now = { ...before, port, ...processId(leaving.pid ?? 0) };
+  writeFileSync(paths(run).controller, JSON.stringify(now));
+  const stop = start(["stop", "--json"]);
+  expect([await stop.ended, stop.err()]).toEqual([0, ""]);
+  expect(json(stop.out())).toMatchObject({ condition: "done" });
 });
 
 test("a killed controller is seen as unattended; resume takes over, stop ends the ranks", async () => {

@@ -2,7 +2,10 @@ import { connect } from "node:net";
 import type { ControllerFile } from "../agent/link.ts";
 import { type ClientMessage, encodeLine, LineDecoder } from "../wire/index.ts";
 
-/** Sends one command to the controller of a run and returns its answer. Rejects when it does not answer. */
+/**
+ * Sends one command to the controller of a run and returns its answer; nothing when it hears no more, because it is on its way out. Rejects
+ * when it is there and does not answer.
+ */
 export function askController(at: ControllerFile, what: ClientMessage["do"]): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const decoder = new LineDecoder();
@@ -14,7 +17,10 @@ export function askController(at: ControllerFile, what: ClientMessage["do"]): Pr
     socket.on("data", (chunk) => {
       for (const value of decoder.push(chunk)) resolve(value);
     });
-    socket.on("error", reject);
-    socket.on("close", () => reject(new Error("the controller closed the connection")));
+    socket.on("error", (cause: NodeJS.ErrnoException) => {
+      if (cause.code === "ECONNREFUSED" || cause.code === "ECONNRESET") resolve(undefined);
+      else reject(cause);
+    });
+    socket.on("close", () => resolve(undefined));
   });
 }

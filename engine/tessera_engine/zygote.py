@@ -58,6 +58,7 @@ def _become_worker(message: dict[str, Any], zygote: int) -> int:
     signal.set_wakeup_fd(-1)
     for sig in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(sig, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # A Ctrl-C on the terminal reaches the whole group: the controller decides what it means, ranks wait for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = os.open(str(message["stdout"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -81,6 +82,8 @@ def _spawn(message: dict[str, Any], children: dict[int, int]) -> None:
         raise ValueError(f"rank {rank} is still running")
     zygote = os.getpid()
     sys.stdout.flush()
+    # Until it is a rank, a child must not answer a signal as this process would: by ending all ranks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -98,6 +101,7 @@ def _spawn(message: dict[str, Any], children: dict[int, int]) -> None:
             # No interpreter teardown: it would run clean-up meant for the zygote and can hang on gloo's threads.
             os._exit(code)
     children[pid] = rank
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     emit({"kind": "spawned", "rank": rank, "pid": pid})
 
 
@@ -205,9 +209,10 @@ def main(arguments: list[str]) -> int:
                 told = _serve(wakeups, children)
             _end(children)
     finally:
-        server.close()  # first, so that an agent that comes now starts another one, which makes a socket of its own
+        # In this order: while it listens no agent starts another one, whose socket would have the same name.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        server.close()
         _end(children)
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,57 @@ def test_told_to_end_it_ends_at_once_with_its_ranks(zygote: Zygote, tmp_path: Pa
         zygote.process.terminate()
     assert zygote.process.wait(60) == 0
     wait_gone(rank)
+
+
+ENTRY = "import os, signal, socket, sys, time; from tessera_engine import __main__, zygote; "
+LATE = """
+class Late(socket.socket):
+    def close(self):
+        listened = self.fileno() >= 0 and self.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        super().close()
+        while listened and not os.path.exists(sys.argv[2] + ".go"):
+            time.sleep(0.01)
+socket.socket = Late
+"""
+STRUCK = """
+fork = os.fork
+def struck():
+    pid = fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = struck
+"""
+
+
+def program(change: str) -> tuple[str, ...]:
+    return ("-c", f"{ENTRY}\n{change}\nsys.exit(__main__.main(sys.argv[1:]))")
+
+
+def test_on_its_way_out_it_leaves_the_socket_of_the_next_one_alone() -> None:
+    zygote = Zygote(program=program(LATE))
+    zygote.ask(do="quit")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    while probe.connect_ex(str(zygote.path)) == 0:
+        probe.close()
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # It hears no more: an agent that comes now makes room for a new one, which listens at the same place.
+    zygote.path.unlink(missing_ok=True)
+    following = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    following.bind(str(zygote.path))
+    Path(f"{zygote.path}.go").touch()
+    assert zygote.process.wait(60) == 0
+    assert zygote.path.exists()
+    zygote.end()
+
+
+def test_a_rank_that_is_struck_as_it_is_born_ends_alone(tmp_path: Path) -> None:
+    zygote = Zygote(program=program(STRUCK))
+    zygote.ask(do="spawn", rank=5, env={}, spec=str(tmp_path / "none"), stdout=str(tmp_path / "log"))
+    pid = zygote.read()["pid"]
+    assert zygote.read() == {"kind": "exited", "rank": 5, "pid": pid, "code": None, "signal": signal.SIGTERM}
+    zygote.connect()
+    zygote.end()
 
 
 def test_children_end_when_the_zygote_is_killed(zygote: Zygote, tmp_path: Path) -> None:

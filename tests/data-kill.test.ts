@@ -10,11 +10,15 @@ const tessera = resolve(import.meta.dirname, "../bin/tessera.mjs");
 const root = mkdtempSync(join(tmpdir(), "tessera-kill-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Runs `tessera data pack`, killed with -9 as soon as `untilTalk` was said (or never). */
-function pack(folder: string, untilTalk?: string): Promise<{ code: number | null; out: string }> {
+/** Runs `tessera data pack`; with `die`, killed with -9 at a write after it said that word. */
+function pack(
+  folder: string,
+  die?: { word: string; write: number },
+): Promise<{ code: number | null; out: string }> {
   const child = spawn(
     process.execPath,
     [
+      ...(die ? ["--import", resolve(import.meta.dirname, "fixtures/die-at.mjs")] : []),
       tessera,
       "data",
       "pack",
@@ -29,17 +33,13 @@ function pack(folder: string, untilTalk?: string): Promise<{ code: number | null
       "--json",
     ],
     {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "ignore"],
+      env: { ...process.env, ...(die ? { DIE_WORD: die.word, DIE_WRITE: String(die.write) } : {}) },
     },
   );
   let out = "";
-  let talk = "";
   child.stdout.on("data", (piece: Buffer) => {
     out += piece.toString();
-  });
-  child.stderr.on("data", (piece: Buffer) => {
-    talk += piece.toString();
-    if (untilTalk !== undefined && talk.includes(untilTalk)) child.kill("SIGKILL");
   });
   return new Promise((done) => child.on("close", (code) => done({ code, out })));
 }
@@ -56,8 +56,8 @@ test("killed with -9 after any step and run again, the data are the same as undi
   expect(expected.length).toBe(8);
   const random = new Random(1);
   const folder = join(root, "rough");
-  for (const step of ["produce", "gate", "dedup", random.pick(["classify", "tokenizer", "select"])]) {
-    const { code } = await pack(folder, step);
+  for (const word of ["produce", "gate", "dedup", random.pick(["classify", "tokenizer", "select"])]) {
+    const { code } = await pack(folder, { word, write: random.int(1, 6) });
     expect(code).toBeNull();
     // Whatever can be seen is whole.
     for (const name of readdirSync(folder).filter((each) => !each.startsWith(".")))

@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 
 from tessera_engine import manifest as files
 from tessera_engine.agree import nothing, together
-from tessera_engine.errors import EngineError
+from tessera_engine.errors import EngineError, peer_lost
 from tessera_engine.manifest import Manifest
 from tessera_engine.pieces import Piece
 from tessera_engine.storage import INDEX, RawReader, file_of, index_of, write_pieces
@@ -128,7 +128,7 @@ class Saver:
         except EngineError as failure:
             error = failure
         except Exception as failure:  # whatever it is, training goes on and the controller hears of it
-            error = _save_error(failure, path)
+            error = peer_lost(failure) or _save_error(failure, path)
         if error is not None and dist.get_rank(self.group) == 0:
             shutil.rmtree(path, ignore_errors=True)
         self._result = Saved(manifest.step, str(path), stall, time.perf_counter() - started, total, error)

@@ -23,5 +23,16 @@ class EngineError(Exception):
         return {"code": self.code, "message": self.message, **self.facts}
 
 
+# What torch says when a peer process is gone or silent; the cause is elsewhere, and the controller must know that.
+_PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "imed out", "Timeout", "refused")
+
+
+def peer_lost(error: BaseException) -> EngineError | None:
+    """`error` as ENGINE_PEER_LOST, with which a rank may be started again, if a collective of torch failed for it."""
+    if not isinstance(error, RuntimeError) or not any(sign in str(error) for sign in _PEER_LOST):
+        return None
+    return EngineError("ENGINE_PEER_LOST", str(error), exit_code=1)
+
+
 def _rebuild(code: str, message: str, exit_code: int, facts: dict[str, Any]) -> EngineError:
     return EngineError(code, message, exit_code, **facts)

@@ -16,11 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tessera_engine.errors import EngineError
+from tessera_engine.errors import EngineError, peer_lost
 from tessera_engine.telemetry import Telemetry
-
-# What torch says when a peer process is gone or silent; the cause is elsewhere, and the controller must know that.
-PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "imed out", "Timeout", "refused")
 
 
 def read_spec(path: str) -> dict[str, Any]:
@@ -47,8 +44,8 @@ def failure_of(error: BaseException) -> tuple[dict[str, Any], int]:
         if "EADDRINUSE" in str(cause):
             message = f"port {os.environ.get('MASTER_PORT')} was taken by another process: {cause}"
             return {"code": "ENGINE_PORT_TAKEN", "message": message, "traceback": trace}, 1
-        if isinstance(cause, RuntimeError) and any(sign in str(cause) for sign in PEER_LOST):
-            return {"code": "ENGINE_PEER_LOST", "message": str(cause), "traceback": trace}, 1
+        if (lost := peer_lost(cause)) is not None:
+            return {**lost.describe(), "traceback": trace}, lost.exit_code
         cause = cause.__cause__
     return {"code": "ENGINE_CRASH", "message": text, "traceback": trace}, 1
 

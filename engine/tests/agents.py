@@ -150,9 +150,13 @@ class Attempt:
             self.pump(0.05)
             assert time.monotonic() < limit, f"waited {seconds} s\n{self.logs()}"
             if len(self.exits) == self.world and not done():
-                for _ in range(5):
-                    self.pump(0.02)
+                self.drain()
                 assert done(), f"all ranks ended\n{self.logs()}"
+
+    def drain(self) -> None:
+        """Takes in all that ended ranks said: it is in the kernel, and their connections are at their end."""
+        while self.connections or select.select([self.server], [], [], 0)[0]:
+            self.pump(0)
 
     def command(self, **fields: Any) -> None:
         assert self.rank_zero is not None
@@ -174,8 +178,7 @@ class Attempt:
     def wait(self, seconds: float = 400) -> dict[int, int | None]:
         """Exit code by rank once all have ended."""
         self.until(lambda: len(self.exits) == self.world, seconds)
-        for _ in range(3):
-            self.pump(0.02)
+        self.drain()
         self.end()
         return {rank: message["code"] for rank, message in sorted(self.exits.items())}
 

@@ -1,4 +1,8 @@
-"""The engine's commands, but the rank of TEST_KILL ("rank:n") dies by SIGKILL at the n-th all-to-all of its moves."""
+"""The engine's commands, but ranks are struck at a moment that does not depend on how fast anything is.
+
+TEST_KILL ("rank:n"): that rank dies by SIGKILL at the n-th all-to-all of its moves. TEST_SAVE ("rank"): it does as it
+writes its part of a checkpoint. TEST_TERM ("rank:n"): it gets SIGTERM when it has told its n-th step.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from tessera_engine import __main__, relocate
+from tessera_engine import __main__, checkpoint, relocate
+from tessera_engine.telemetry import Telemetry
 
 
 class Deadly:
@@ -28,6 +33,21 @@ class Deadly:
         return dist.all_to_all_single(*arguments, **options)
 
 
+def dying_write(*arguments: Any) -> Any:
+    if os.environ["RANK"] == os.environ.get("TEST_SAVE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_pieces(*arguments)
+
+
+def warned_send(self: Telemetry, kind: str, **fields: Any) -> None:
+    send(self, kind, **fields)
+    if kind == "step" and os.environ.get("TEST_TERM") == f"{self.rank}:{self.step}":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+write_pieces, send = checkpoint.write_pieces, Telemetry.send
 if __name__ == "__main__":
+    checkpoint.write_pieces = dying_write
+    Telemetry.send = warned_send  # type: ignore[method-assign]
     relocate.dist = Deadly()  # type: ignore[attr-defined]
     sys.exit(__main__.main(sys.argv[1:]))

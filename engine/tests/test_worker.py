@@ -33,6 +33,13 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="module")
+def deadly() -> Iterator[Zygote]:
+    it = Zygote(program=(str(Path(__file__).with_name("deadly.py")),))
+    yield it
+    it.end()
+
+
+@pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model_folder(tmp_path_factory.mktemp("model"))
 
@@ -131,6 +138,14 @@ def test_killed_ranks_at_any_moment_change_nothing(
     assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")]
 
 
+def test_ranks_that_lose_a_peer_in_the_last_save_blame_the_peer(deadly: Zygote, model: Path, tmp_path: Path) -> None:
+    """Nothing is wrong with where they save: they may be started again."""
+    spec = write_spec(tmp_path, model, steps=1, checkpoint={"every": 0})
+    attempt = Attempt(deadly, tmp_path, spec, 4, TEST_SAVE="3")
+    assert attempt.wait() == {0: 1, 1: 1, 2: 1, 3: None}, attempt.logs()
+    assert [m["code"] for m in attempt.of("fatal")] == ["ENGINE_PEER_LOST"] * 3
+
+
 def test_a_damaged_checkpoint_is_passed_over_and_said(
     zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
@@ -201,14 +216,12 @@ def test_commands_are_obeyed_at_a_boundary_by_all(zygote: Zygote, model: Path, t
 
 
 def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
-    zygote: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+    zygote: Zygote, deadly: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
-    attempt = Attempt(zygote, tmp_path, write_spec(tmp_path, model, steps=STEPS), 4)
-    attempt.until(lambda: attempt.steps() >= 2)
-    attempt.kill(2, signal.SIGTERM)
-    assert set(attempt.wait().values()) == {0}
+    attempt = Attempt(deadly, tmp_path, write_spec(tmp_path, model, steps=STEPS), 4, TEST_TERM="2:2")
+    assert set(attempt.wait().values()) == {0}, attempt.logs()
     stopped = checkpoint.verify(last(tmp_path)).step
-    assert 2 <= stopped < STEPS
+    assert stopped == 2
     second = run(zygote, tmp_path, model)
     assert min(m["step"] for m in second.of("step")) == stopped + 1
     assert losses(second) == {s: v for s, v in losses(reference[1]).items() if s > stopped}
@@ -216,16 +229,16 @@ def test_a_signal_to_one_rank_stops_all_and_the_run_ends_the_same(
 
 
 def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
-    model: Path, reference: tuple[Path, Attempt], tmp_path: Path
+    deadly: Zygote, model: Path, reference: tuple[Path, Attempt], tmp_path: Path
 ) -> None:
     """A rank dies before the first exchange of a move, between two tensors of a layer, between two layers."""
-    draw, zygote = random.Random(2), Zygote(program=(str(Path(__file__).with_name("deadly.py")),))
+    draw = random.Random(2)
     spec = write_spec(tmp_path, model, steps=STEPS, checkpoint={"every": 1})
     seen: dict[int, tuple[float, float]] = {}
     # Two layers a rank, each six tensors: two weights with two moments. The first attempt's first move stays alive.
     for number, last_words in enumerate(["1:13", "2:1", "0:4", "3:7", ""], 1):
         more = {"TEST_KILL": last_words} if last_words else {}
-        attempt = Attempt(zygote, tmp_path, spec, 4, number, **more)
+        attempt = Attempt(deadly, tmp_path, spec, 4, number, **more)
         for steps in (0, 2)[: 2 if number == 1 else 1] if last_words else ():
             attempt.until(lambda a=attempt, n=steps: a.rank_zero and a.steps() >= n)  # type: ignore[misc]
             attempt.command(id=str(steps), do="relocate", placement=shuffled(draw))
@@ -237,7 +250,6 @@ def test_moving_experts_changes_no_bit_even_when_killed_in_a_move(
             assert {m["code"] for m in attempt.of("fatal")} <= {"ENGINE_PEER_LOST"}, attempt.logs()
             # No rank says that a move is done which another did not end.
             assert [m["ok"] for m in attempt.of("ack")] == [True] * (number == 1)
-    zygote.end()
     assert set(codes.values()) == {0}, attempt.logs()
     assert seen == losses(reference[1])
     same_end(reference[0], tmp_path)

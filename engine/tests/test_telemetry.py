@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
 from pathlib import Path
@@ -55,14 +56,14 @@ def test_messages_arrive_whole_and_in_order(tmp_path: Path) -> None:
 def test_a_stopped_agent_costs_no_time_and_drops_are_counted(tmp_path: Path) -> None:
     server = listen(tmp_path / "s")
     sender = Telemetry(str(tmp_path / "s"), "run", 0, 0)
-    slowest = 0.0
+    waits = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     for _ in range(400):
-        before = time.perf_counter()
         sender.send("step", filling="x" * 50_000)
-        slowest = max(slowest, time.perf_counter() - before)
+    waits = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - waits
     assert sender.dropped > 100
     assert sender._queued <= QUEUE_BYTES
-    assert slowest < 0.25
+    # How often the kernel was asked to wait for something; how long a send took depends on what else the machine does.
+    assert waits < 20
     sender.send("fatal", code="X")
     assert json.loads(sender._queue[-1])["kind"] == "fatal", "vital messages have room of their own"
     server.close()

@@ -1,8 +1,16 @@
 import { type Bins, sortDescending } from "./bins.ts";
 import { spreadCopies } from "./copies.ts";
+import { HeavyFirst } from "./heavy-first.ts";
 
 /** Which argument gives the bound. */
-export type BoundKind = "mean" | "capacity" | "copies" | "companions" | "pigeonhole" | "topology";
+export type BoundKind =
+  | "mean"
+  | "capacity"
+  | "copies"
+  | "companions"
+  | "pigeonhole"
+  | "arrangement"
+  | "topology";
 
 /**
  * A proven lower bound on the time of the slowest rank (load / speed) of one layer, under the rule that copies share their
@@ -18,24 +26,46 @@ export type Bound = {
 /** Finds bounds of many layers of one packing problem with scratch memory of its own. */
 export class BoundFinder {
   readonly bins: Bins;
+  /** Of the layer looked at last: experts from the heaviest down, and copies that make the largest share smallest. */
+  readonly order: Int32Array;
+  readonly counts: Int32Array;
   readonly #keys: Float64Array;
-  readonly #order: Int32Array;
-  readonly #counts: Int32Array;
   readonly #heap: Int32Array;
+  readonly #sorted: Float64Array;
+  readonly #heavyFirst: HeavyFirst | undefined;
 
   constructor(bins: Bins) {
     this.bins = bins;
+    this.order = new Int32Array(bins.experts);
+    this.counts = new Int32Array(bins.experts);
     this.#keys = new Float64Array(bins.experts);
-    this.#order = new Int32Array(bins.experts);
-    this.#counts = new Int32Array(bins.experts);
     this.#heap = new Int32Array(bins.experts);
+    this.#sorted = new Float64Array(bins.experts);
+    this.#heavyFirst = HeavyFirst.suits(bins) ? new HeavyFirst(bins) : undefined;
   }
 
-  find(loads: Float64Array): Bound {
-    const { bins } = this;
-    sortDescending(loads, this.#keys, this.#order);
-    const share = spreadCopies(loads, this.#order, bins.total, bins.ranks, this.#counts, this.#heap);
-    return flatBound(bins, loads, this.#order, this.#counts, share);
+  /**
+   * The bound of `flatBound`, raised on few ranks that are alike by searching arrangements of the heaviest experts.
+   * `floor`: bounds below it need not be told apart.
+   */
+  find(loads: Float64Array, floor = 0): Bound {
+    const { bins, order, counts } = this;
+    sortDescending(loads, this.#keys, order);
+    const share = spreadCopies(loads, order, bins.total, bins.ranks, counts, this.#heap);
+    const bound = flatBound(bins, loads, order, counts, share);
+    const from = Math.max(floor, bound.time);
+    if (!this.#heavyFirst || from === 0) return bound;
+    const sorted = this.#sorted;
+    for (let i = 0; i < sorted.length; i++) sorted[i] = loads[order[i] as number] as number;
+    const time = this.#heavyFirst.raise(sorted, from);
+    if (time === from) return bound;
+    const unit = time * (bins.speed[0] as number);
+    return {
+      time,
+      ratio: (time / bound.time) * bound.ratio,
+      kind: "arrangement",
+      wall: Array.from(order).filter((e) => (loads[e] as number) * 4 > unit),
+    };
   }
 }
 
@@ -51,7 +81,7 @@ export class BoundFinder {
  *
  * @param order experts from the heaviest down; `counts` and `largestShare` from `spreadCopies`
  */
-export function flatBound(
+function flatBound(
   bins: Bins,
   loads: Float64Array,
   order: Int32Array,

@@ -1,20 +1,16 @@
 import { binsOf, nodeBins } from "./bins.ts";
 import { type Bound, BoundFinder } from "./bound.ts";
+import { expertOf, type GroupBound, groupLoads } from "./groups.ts";
+import { pairBound } from "./pair-bound.ts";
 import type { Shape } from "./shape.ts";
 
 /** Ways to deal groups to nodes that are tried one by one; above it a relaxation bounds and a search assigns. */
 const MOST_DEALS = 500;
 
-export type GroupBound = {
-  readonly bound: Bound;
-  /** Groups of each node under which the bound was found; undefined where the relaxation was used. */
-  readonly assignment: readonly (readonly number[])[] | undefined;
-};
-
 /**
  * Bound where every group lives whole on one node. The loads of a set of groups on a node are one packing problem, whose own bound
- * holds; the layer's bound is the least, over all ways to deal the groups out, of the worst node. With few sets this is done exactly
- * (every deal is tried, with the bounds of the sets kept); with many, by relaxing: nodes as bins and groups as items.
+ * holds; the layer's bound is the least, over all ways to deal the groups out, of the worst node. With two groups a node, or few sets, this
+ * is exact (by matching, or every deal is tried, with the bounds of the sets kept); else it is relaxed: nodes as bins and groups as items.
  */
 export function groupBound(shape: Shape, loads: Float64Array): GroupBound {
   const perNode = shape.groups / shape.nodes;
@@ -23,24 +19,9 @@ export function groupBound(shape: Shape, loads: Float64Array): GroupBound {
   for (let free = shape.groups; free > perNode; free -= perNode) deals *= choose(free - 1, perNode - 1);
   const mean = total(loads) / shape.speed.reduce((sum, v) => sum + v, 0);
   if (mean === 0) return { bound: { time: 0, ratio: 1, kind: "mean", wall: [] }, assignment: undefined };
+  if (shape.even && perNode === 2) return pairBound(shape, loads, mean);
   if (deals <= MOST_DEALS && shape.groups <= 30) return exactDeal(shape, loads, mean);
   return { bound: relaxed(shape, loads, mean), assignment: undefined };
-}
-
-/** Loads of the experts of some groups, in the order of the groups. */
-export function groupLoads(shape: Shape, loads: Float64Array, groups: readonly number[]): Float64Array {
-  const size = shape.experts / shape.groups;
-  const out = new Float64Array(groups.length * size);
-  groups.forEach((group, i) => {
-    out.set(loads.subarray(group * size, (group + 1) * size), i * size);
-  });
-  return out;
-}
-
-/** The i-th expert of a set of groups. */
-export function expertOf(shape: Shape, groups: readonly number[], i: number): number {
-  const size = shape.experts / shape.groups;
-  return (groups[Math.floor(i / size)] as number) * size + (i % size);
 }
 
 function exactDeal(shape: Shape, loads: Float64Array, mean: number): GroupBound {
@@ -52,7 +33,7 @@ function exactDeal(shape: Shape, loads: Float64Array, mean: number): GroupBound 
   const boundOf = (mask: number, groups: readonly number[]): Bound => {
     let bound = known.get(mask);
     if (!bound) {
-      bound = finder.find(groupLoads(shape, loads, groups));
+      bound = finder.find(groupLoads(shape, loads, groups), mean);
       known.set(mask, bound);
     }
     return bound;

@@ -1,7 +1,9 @@
-import { type Bins, binsOf, nodeBins, sortDescending } from "./bins.ts";
-import { type Bound, flatBound } from "./bound.ts";
-import { spreadCopies } from "./copies.ts";
-import { expertOf, groupBound, groupLoads } from "./group-bound.ts";
+import { Arranger } from "./arrange.ts";
+import { type Bins, binsOf, nodeBins } from "./bins.ts";
+import { type Bound, BoundFinder } from "./bound.ts";
+import { groupBound } from "./group-bound.ts";
+import { expertOf, groupLoads } from "./groups.ts";
+import { HeavyFirst } from "./heavy-first.ts";
 import { Packer } from "./pack.ts";
 import { exchange, rankLoads, slowest } from "./refine.ts";
 import { type Memory, searchHarder, tryRemembered } from "./search.ts";
@@ -13,21 +15,17 @@ export type Placed = { readonly time: number; readonly bound: Bound };
 /** Places layers of one packing problem one after another. `goal` is the ratio to the bound at which refining stops. */
 export class FlatPlanner {
   readonly #packer: Packer;
+  readonly #arranger: Arranger | undefined;
   readonly #goal: number;
-  readonly #keys: Float64Array;
-  readonly #order: Int32Array;
-  readonly #counts: Int32Array;
-  readonly #heap: Int32Array;
+  readonly #bounds: BoundFinder;
   readonly #load: Float64Array;
   readonly #memory: Memory = { cut: undefined, missed: false };
 
   constructor(bins: Bins, goal: number) {
     this.#packer = new Packer(bins);
+    this.#arranger = HeavyFirst.suits(bins) ? new Arranger(bins) : undefined;
     this.#goal = goal;
-    this.#keys = new Float64Array(bins.experts);
-    this.#order = new Int32Array(bins.experts);
-    this.#counts = new Int32Array(bins.experts);
-    this.#heap = new Int32Array(bins.experts);
+    this.#bounds = new BoundFinder(bins);
     this.#load = new Float64Array(bins.ranks);
   }
 
@@ -35,17 +33,16 @@ export class FlatPlanner {
   place(loads: Float64Array, out: Int32Array, floor = 0): Placed {
     const packer = this.#packer;
     const { bins } = packer;
-    sortDescending(loads, this.#keys, this.#order);
-    const share = spreadCopies(loads, this.#order, bins.total, bins.ranks, this.#counts, this.#heap);
-    const bound = flatBound(bins, loads, this.#order, this.#counts, share);
+    const bound = this.#bounds.find(loads, floor);
+    const { order, counts } = this.#bounds;
     const goal = Math.max(floor, bound.time * this.#goal);
     const memory = this.#memory;
     const crowded = this.#crowded(loads, goal);
     if (memory.cut && !memory.missed) {
-      const time = tryRemembered(packer, memory, loads, this.#order, out, bound.time, goal);
+      const time = tryRemembered(packer, memory, loads, order, out, bound.time, goal);
       if (time <= goal) return { time, bound };
     }
-    packer.packCounts(loads, this.#counts, out);
+    packer.packCounts(loads, counts, out);
     rankLoads(bins, packer.share, out, this.#load);
     let time = Number.POSITIVE_INFINITY;
     const far = slowest(bins, this.#load) > 1.02 * goal;
@@ -53,7 +50,10 @@ export class FlatPlanner {
     if (!hopeless) time = exchange(bins, packer.share, out, this.#load, goal, 4 * bins.total);
     if (time > goal) {
       time = slowest(bins, this.#load);
-      time = searchHarder(packer, memory, loads, this.#order, out, time, bound.time, goal);
+      if (this.#arranger) time = this.#arranger.improve(loads, order, out, time, goal);
+    }
+    if (time > goal) {
+      time = searchHarder(packer, memory, loads, order, out, time, bound.time, goal);
     }
     return { time, bound };
   }
@@ -61,7 +61,7 @@ export class FlatPlanner {
   /** More than k copies a rank above goal / (k + 1): some rank must exceed the goal, so exchanging is in vain. */
   #crowded(loads: Float64Array, goal: number): boolean {
     const { bins } = this.#packer;
-    const counts = this.#counts;
+    const { counts } = this.#bounds;
     if (!bins.even || bins.total === bins.experts) return false;
     const limit = goal * (bins.speed[0] as number);
     let halves = 0;
@@ -108,7 +108,7 @@ export class LayerPlanner {
     const shape = this.#shape;
     const { bound, assignment } = groupBound(shape, loads);
     const sets = assignment ? assignment.map((set) => [...set]) : this.#dealGroups(loads);
-    const floor = bound.time;
+    const floor = bound.time * this.#goal;
     const times = sets.map((set, node) => this.#placeNode(loads, node, set, out, floor));
     // Groups change nodes in pairs while the slower of the two nodes gets faster; few layers need more than a round.
     const before = out.slice();

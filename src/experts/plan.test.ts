@@ -25,11 +25,13 @@ describe("golden cases", () => {
   test("EPLB's published layers under the group rule: 1.1694 and 1.2422", () => {
     const { layers } = best(EPLB, { experts: 12, ranks: 8, slots: 16, nodes: 2, groups: 4 });
     expect(layers.map((layer) => layer.ratio.toFixed(4))).toEqual(["1.1694", "1.2422"]);
+    for (const { toBound } of layers) expect(toBound).toBeLessThanOrEqual(1.001);
   });
 
   test("EPLB's published layers without the rule: 1.0532 and 1.1903", () => {
     const { layers } = best(EPLB, { experts: 12, ranks: 8, slots: 16 });
     expect(layers.map((layer) => layer.ratio.toFixed(4))).toEqual(["1.0532", "1.1903"]);
+    for (const { toBound } of layers) expect(toBound).toBeLessThanOrEqual(1.001);
   });
 
   test("FlashLB's example: 196.67, which is 1.0851 of the mean 181.25", () => {

@@ -136,10 +136,10 @@ export const fail = catalog({
   },
   EXPERTS_HISTORY: {
     exit: EXIT.usage,
-    message: { en: "cannot decide from this history: {why}", zh: "無法由這段歷史作決定：{why}" },
+    message: { en: "cannot use these steps of loads: {why}", zh: "無法使用這幾步的負載：{why}" },
     next: {
-      en: "record at least two steps of loads of the same layers and experts",
-      zh: "請至少記錄兩步、層與專家相同的負載",
+      en: "give every step the same layers and experts; a decision needs two steps at least",
+      zh: "每步須有相同的層與專家；作決定至少要兩步",
     },
   },
 });

@@ -21,6 +21,8 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
   if (steps.length === 0 && balance.decisions.length === 0 && !balance.placed) return null;
   const stride = Math.ceil(steps.length / KEPT);
   const last = steps.at(-1);
+  // A controller that came back tells none until links are timed again.
+  const links = steps.findLast((one) => one.links)?.links;
   const sum = summarizeBalance(balance, last?.step ?? 0);
   return {
     ranks: steps.filter((_, i) => i % stride === 0 || i === steps.length - 1).map(worstLayer),
@@ -34,7 +36,7 @@ export function readBalance(folder: string, { balance }: RunState): BalancePart 
             ? null
             : steps.reduce((all, one) => all + (one.droppedRows ?? 0), 0),
           exchange: exchangeOf(last),
-          links: last.links ? linkLine(last.links) : null,
+          links: links ? linkLine(links) : null,
         }
       : null,
     decisions: balance.decisions.map(({ step, line, layers, moved, gain, forecast }) => ({

@@ -53,8 +53,8 @@ const layout = z.strictObject({
   ),
   reshardAfterForward: key(
     z.boolean().optional(),
-    "ZeRO-3: give full weights back after each forward",
-    "ZeRO-3：每次前向後釋放完整權重",
+    "ZeRO-3: give full weights back after each forward; when absent true, but for FSDP2 stacks with a pipeline",
+    "ZeRO-3：每次前向後釋放完整權重；省略時為 true，但 FSDP2 框架有流水線時為 false",
   ),
   sequenceParallel: key(
     z.boolean().optional(),

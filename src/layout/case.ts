@@ -15,9 +15,10 @@ import {
   type Training,
   worldOf,
 } from "./layout.ts";
+import { FSDP2_STACK, type MegatronStack } from "./memory/index.ts";
 import { PRECISIONS } from "./precision.ts";
 import { balancedStages, type Engine, layoutProblem, modelFacts } from "./search/index.ts";
-import { STACKS, stackTraits } from "./stacks.ts";
+import { STACKS, stackTraits, TORCH_STACKS } from "./stacks.ts";
 import { engineTraits, stageHomes, TimeModel, type Traits } from "./time/index.ts";
 
 /** One question to the estimator, read from plain data. `case-schema.ts` says what it may hold. */
@@ -26,6 +27,8 @@ export type EstimateCase = {
   readonly model: Model;
   readonly cluster: Cluster;
   readonly engine: Engine;
+  /** Whose allocations memory counts, where they are not the engine's newest. */
+  readonly memoryStack?: MegatronStack;
   readonly layout: Layout;
   readonly training: Training;
   readonly traits: Traits;
@@ -88,7 +91,8 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
     const { en, zh } = problem.detail;
     throw inCaseError(layoutFail("PLAN_ILLEGAL", { detail: en, detailZh: zh }), index, "layout");
   }
-  return { name, model, cluster, engine, layout, training, traits };
+  const memoryStack = TORCH_STACKS.has(stack) ? { memoryStack: FSDP2_STACK } : {};
+  return { name, model, cluster, engine, ...memoryStack, layout, training, traits };
 }
 
 /** The value, or its error with the case and the key that it came from. */
@@ -263,8 +267,8 @@ function readLayout({ layout: l, engine: stack }: CaseData, cluster: Cluster, ba
     contextParallel,
     sequenceParallel: l.sequenceParallel ?? tp > 1,
     zero: l.zero ?? STACKS[stack],
-    // Our engine keeps weights gathered between the passes of a pipeline.
-    reshardAfterForward: l.reshardAfterForward ?? (stack !== "tessera" || pp === 1),
+    // FSDP2 stacks keep weights gathered between the passes of a pipeline.
+    reshardAfterForward: l.reshardAfterForward ?? (STACKS[stack] !== 3 || pp === 1),
     schedule: l.schedule ?? (vpp > 1 ? "interleaved1f1b" : "1f1b"),
     stages: [],
     recompute: readRecompute(l.recompute),

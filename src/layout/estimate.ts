@@ -35,7 +35,16 @@ export function estimate(given: EstimateCase): Estimate {
   const { model, cluster, layout, training, traits } = given;
   const { costs: _costs, ...time } = new TimeModel(model, cluster, training, traits).step(layout, true);
   const homes = stageHomes(cluster, layout);
-  const memory = predictMemory(model, layout, training, given.engine, homes, traits);
+  const memory = predictMemory(
+    model,
+    layout,
+    training,
+    given.engine,
+    homes,
+    traits,
+    "p99",
+    given.memoryStack,
+  );
   const worst = memory.classes[memory.worst] as MemoryReport["classes"][number];
   const { free } = fits(memory, layout, homes, 0);
   return {

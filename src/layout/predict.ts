@@ -1,13 +1,14 @@
 import type { Model } from "../model/index.ts";
 import type { Layout, Training } from "./layout.ts";
 import { memoryOf } from "./memory/evaluate.ts";
+import type { MegatronStack } from "./memory/stack.ts";
 import type { MemoryReport } from "./memory/types.ts";
 import type { Engine } from "./search/index.ts";
 import { expertLoad, type StageHome, type Traits } from "./time/index.ts";
 
 /**
  * Memory of every rank of a layout, with what its device holds before any tensor and the load of its experts: that of the rank at
- * the 99th percentile, or at the median.
+ * the 99th percentile, or at the median. `stack`: whose allocations, where it is not Megatron's newest.
  */
 export function predictMemory(
   model: Model,
@@ -17,8 +18,9 @@ export function predictMemory(
   homes: readonly StageHome[],
   traits?: Pick<Traits, "imbalance" | "routing">,
   at: "p50" | "p99" = "p99",
+  stack?: MegatronStack,
 ): MemoryReport {
   const framework = Math.max(...homes.map((home) => home.device.contextBytes));
   const load = expertLoad(traits ?? { imbalance: 1 }, layout.ep)[at];
-  return memoryOf(model, layout, training, { engine, framework, load });
+  return memoryOf(model, layout, training, { engine, framework, load, ...(stack ? { stack } : {}) });
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
-import { estimate, readCase } from "./index.ts";
+import { estimate, type RankClass, readCase } from "./index.ts";
 
-const secondsOf = (more: Record<string, unknown>) =>
+const estimateOf = (more: Record<string, unknown>) =>
   estimate(
     unwrap(
       readCase({
@@ -13,7 +13,8 @@ const secondsOf = (more: Record<string, unknown>) =>
         ...more,
       }),
     ),
-  ).time.seconds;
+  );
+const secondsOf = (more: Record<string, unknown>) => estimateOf(more).time.seconds;
 
 describe("a stack's own defaults", () => {
   test("a mixture's tokens are sent once to a node; what the case says comes first", () => {
@@ -52,5 +53,37 @@ describe("a stack's own defaults", () => {
     );
     expect(secondsOf({ ...dense, engine: "bridge" })).toBeLessThan(megatron);
     expect(secondsOf({ ...dense, engine: "automodel", layout: { tp: 8, zero: 1 } })).toBe(megatron);
+  });
+});
+
+describe("plain PyTorch stacks", () => {
+  const bytesOf = (more: Record<string, unknown>) => {
+    const { memory } = estimateOf({ model: "llama-3.1-8b", cluster: "h100:8", ...more });
+    return (memory.classes[memory.worst] as RankClass).memory.bytes;
+  };
+  const logits = 8192 * 128_256;
+  const training = { sequence: 8192, globalBatch: 8, precision: "bf16-fsdp" };
+
+  test("the loss keeps a log-softmax in fp32 and makes two gradients of that size, over tp three", () => {
+    const loss = (engine: string, tp = 1) =>
+      bytesOf({ engine, layout: { tp, recompute: "full" }, training }).loss;
+    for (const engine of ["torchtitan", "fsdp2", "automodel"]) {
+      expect(loss(engine)).toBe(3 * 4 * logits);
+      expect(loss(engine, 8)).toBe((4 * 4 * logits) / 8);
+    }
+    expect(loss("megatron")).toBe(2 * logits);
+    expect(loss("veomni")).toBe(2 * logits);
+  });
+
+  test("a pipeline keeps weights gathered, and gradients summed in fp32, of all of its layers", () => {
+    const unshard = (layout: Record<string, unknown>) =>
+      bytesOf({ engine: "torchtitan", layout: { pp: 2, stages: [16, 16], ...layout }, training }).unshard;
+    const layer = 4096 * (4096 * 2 + 1024 * 2 + 14336 * 3 + 2);
+    const table = 128_256 * 4096;
+    const [kept, given] = [unshard({}), unshard({ reshardAfterForward: true })];
+    // Beside the layers: the embedding of the first stage, whole, and its gradient; one layer's gradient as it comes.
+    expect(kept).toBe((2 + 4) * 16 * layer + 2 * layer + 2 * 2 * table);
+    expect(given).toBe(2 * 2 * layer + (2 + 4) * layer + 2 * 2 * table);
+    expect(unshard({ reshardAfterForward: false })).toBe(kept);
   });
 });

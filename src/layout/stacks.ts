@@ -16,6 +16,9 @@ export const STACKS = {
 } as const satisfies Readonly<Record<string, Layout["zero"]>>;
 export type Stack = keyof typeof STACKS;
 
+/** Stacks of plain PyTorch layers, whose loss is torch's own on fp32 logits. VeOmni fuses its loss with the head. */
+export const TORCH_STACKS: ReadonlySet<Stack> = new Set(["fsdp2", "torchtitan", "automodel"]);
+
 /**
  * Host seconds to launch a mixture's layer, forward and backward: Qwen3-30B on eight B200 under Megatron-Bridge 25.11 takes 28.19 s
  * for 64 micro-batches of 48 layers that leave the device waiting.

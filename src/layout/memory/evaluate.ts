@@ -2,15 +2,8 @@
 import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
 import { gathered } from "./gather.ts";
-import {
-  MEGATRON_2026,
-  type MegatronStack,
-  namedGradients,
-  padVocabulary,
-  scopeOf,
-  standing,
-  stageNeeds,
-} from "./megatron.ts";
+import { namedGradients, padVocabulary, scopeOf, standing, stageNeeds } from "./megatron.ts";
+import { MEGATRON_2026, type MegatronStack } from "./stack.ts";
 import type { StageNeed } from "./parts.ts";
 import { finish, hostActivations, peakOf } from "./peak.ts";
 import type { Scope } from "./saved.ts";

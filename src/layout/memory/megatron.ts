@@ -10,6 +10,7 @@ import { bodyWeights, type LayerBody, type Model, type Weight } from "../../mode
 import type { Layout, Recompute, Training } from "../layout.ts";
 import { identity, memo } from "./memo.ts";
 import { type Part, type Saved, stageNeed, type StageNeed } from "./parts.ts";
+import { MEGATRON_2026, type MegatronStack } from "./stack.ts";
 import { layerSaved, routedTokens, type Scope } from "./saved.ts";
 import {
   lastStage,
@@ -19,52 +20,6 @@ import {
   rankWeights,
   unitShare,
 } from "./shards.ts";
-
-const MiB = 2 ** 20;
-
-/** What differs between releases of the stack. */
-export type MegatronStack = {
-  /** Scratch of Transformer Engine's cuBLAS calls; four more for grouped GEMMs, one a stream. */
-  readonly engineScratch: number;
-  readonly groupedScratch: number;
-  /** PyTorch's own cuBLAS scratch: one for the forward thread and one for the backward thread; only the head uses it. */
-  readonly torchScratch: number;
-  /**
-   * With gradients accumulated inside the GEMM, autograd still wants a gradient to hand over: a placeholder of the
-   * weight's shape. Since TE 2.3 one is kept for each shape of linear layers, since 2.10 of grouped ones too.
-   */
-  readonly linearPlaceholders: boolean;
-  /** `shape`: as above. `layer`: every local expert of the layer in backward gets one (4 bytes an element; inferred). */
-  readonly groupedPlaceholders: "shape" | "layer";
-  /** The head, no layer of Transformer Engine: its placeholder stays for good, or to the end of the backward pass. */
-  readonly headPlaceholder: "kept" | "backward";
-  /** Fused: the gradient replaces the logits in place. Plain: an fp32 softmax is kept and the gradient is a new tensor. */
-  readonly crossEntropy: "fused" | "plain";
-  /** Rows of the vocabulary are padded to this times tp (`--make-vocab-size-divisible-by`). */
-  readonly vocabularyMultiple: number;
-};
-
-/** Transformer Engine 2.11 (`base.py`: 32 MiB scratch from Hopper on) and PyTorch 2.10 (8.125 MiB a handle). */
-export const MEGATRON_2026: MegatronStack = {
-  engineScratch: 32 * MiB,
-  groupedScratch: 4 * 32 * MiB,
-  torchScratch: 2 * 8.125 * MiB,
-  linearPlaceholders: true,
-  groupedPlaceholders: "shape",
-  headPlaceholder: "kept",
-  crossEntropy: "fused",
-  vocabularyMultiple: 128,
-};
-
-/** A year earlier, on Ampere: small scratch, no placeholders of grouped layers, Megatron's own cross-entropy. */
-export const MEGATRON_2025: MegatronStack = {
-  ...MEGATRON_2026,
-  engineScratch: 4 * MiB,
-  groupedScratch: 4 * 4 * MiB,
-  groupedPlaceholders: "layer",
-  headPlaceholder: "backward",
-  crossEntropy: "plain",
-};
 
 export const padVocabulary =
   (stack: MegatronStack, tp: number) =>
@@ -193,7 +148,7 @@ function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
   const wide = s.tokens * s.hidden * s.activation;
   const norms = (s.streams > 1 ? one * s.streams : 0) + 2 * one;
   const logits = (s.tokens * rows * s.activation) / s.tp;
-  const placeholder = stack.headPlaceholder === "kept" ? 0 : headBytes(model, s, stack);
+  const placeholder = stack.headPlaceholder === "backward" ? headBytes(model, s, stack) : 0;
   // Gradient of the head's input; over tp also the gathered input and the scattered gradient.
   const linear = wide + (s.tp > 1 ? wide + one : 0) + placeholder;
   const gather = s.tp > 1 ? wide : 0;
@@ -208,6 +163,11 @@ function headPart(model: Model, s: Scope, stack: MegatronStack): Part {
     };
   }
   const softmax = (4 * s.tokens * rows) / s.tp;
+  if (stack.crossEntropy === "float") {
+    // Backward: gradients of both steps; over tp DTensor's fused one: the target's mask, the softmax and their sum.
+    const full = norms + softmax * (s.tp > 1 ? 4 : 3);
+    return { kept: norms + softmax, loss: softmax, full, forward: logits + softmax, backward: 0, host: 0 };
+  }
   // The softmax is freed once the gradient of the logits is there.
   const backward = Math.max(logits, logits + linear - softmax);
   return { kept: norms + softmax, loss: softmax, full: norms + softmax, forward: logits, backward, host: 0 };

@@ -75,7 +75,8 @@ export function stageNeed(parts: readonly Part[]): StageNeed {
     const missing = { activations: upTo - lossUpTo - (kept - loss), loss: lossUpTo - loss };
     forward = worse(forward, extra(missing.activations, missing.loss, part.forward));
     const again = part.full - part.kept;
-    backward = worse(backward, extra(missing.activations + again, missing.loss, part.backward));
+    const [layer, head] = part.loss > 0 ? [0, again] : [again, 0];
+    backward = worse(backward, extra(missing.activations + layer, missing.loss + head, part.backward));
     before = upTo;
     lossBefore = lossUpTo;
   }

@@ -3,7 +3,8 @@ import { unwrap } from "../base/index.ts";
 import { type Cluster, clusterDevices, presetCluster } from "../cluster/index.ts";
 import { fallbacks } from "./fallback.ts";
 import { microBatches, paddedSequences, worldOf } from "./layout.ts";
-import { plan, type PlanRequest } from "./plan.ts";
+import { plan, type PlanRequest, runSearch } from "./plan.ts";
+import { rounderWorlds } from "./searches.ts";
 import { smallMixture, smallTraining } from "./testing/small.ts";
 
 const request = (engine: "megatron" | "tessera", batch: number): PlanRequest => ({
@@ -41,4 +42,28 @@ test("our own engine, which has no empty sequences, keeps layouts that divide th
     expect(f.emptySequences).toBe(0);
     expect(64 % (f.microBatch * f.layout.dpReplicate * f.layout.dpShard)).toBe(0);
   }
+});
+
+test("counts of devices that divide better than every larger one", () => {
+  expect(rounderWorlds(496, 16)).toEqual([480, 448, 384, 256]);
+  expect(rounderWorlds(120, 8)).toEqual([112, 96, 64]);
+  expect(rounderWorlds(512, 16)).toEqual([]);
+  expect(rounderWorlds(4, 4)).toEqual([]);
+});
+
+test("an odd count of devices is never worse than the rounder ones in it, and its spares take over without a move", () => {
+  const asked: PlanRequest = {
+    model: smallMixture(26, 24),
+    cluster: presetCluster("h100", 104) as Cluster,
+    training: smallTraining(96),
+    constraints: { engine: "megatron" },
+  };
+  const full = unwrap(plan(asked));
+  const alone = (world: number) => runSearch({ ...asked, world }).found[0]?.time.seconds ?? 1 / 0;
+  expect(full.time.seconds).toBeLessThanOrEqual(Math.min(alone(104), alone(96)));
+  expect(worldOf(full.layout)).toBe(96);
+  expect(full.why.at(-1)?.en).toContain("the last 8 wait as spares");
+  const [one, two] = fallbacks(asked, full, 2);
+  expect(one).toMatchObject({ name: full.name, speed: 1, shrink: { movedBytes: 0, restoredBytes: 0 } });
+  expect(worldOf((two as typeof one & object).layout)).toBeLessThanOrEqual(88);
 });

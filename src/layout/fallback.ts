@@ -32,10 +32,15 @@ export const fallbacks = (request: PlanRequest, full: Plan, most = 8): FallbackP
 ];
 
 /** Share of the batch that may be empty sequences: what is left after a loss seldom divides it. They cost time, so few win. */
-const PADDING = 0.25;
+export const PADDING = 0.25;
 
 /** What fewer devices may win by needing less exchange: their step is at least this much of the full plan's work shared out. */
 const MORE_EFFICIENT = 0.9;
+
+/** A layout on spare devices is left only for one that takes at most this share of its time. */
+const WORTH_MOVING = 0.97;
+
+type Runs = Pick<Found, "layout" | "training"> & { readonly time: Pick<Found["time"], "seconds"> };
 
 /** Worlds looked at for each count of lost nodes: counts that barely divide come first and must not end the look. */
 const TRIES = 12;
@@ -63,7 +68,8 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
   for (let lost = 1; lost <= most; lost++) {
     const devices = clusterDevices(request.cluster) - lost * node;
     if (devices < 1) break;
-    let found: Found | undefined;
+    // Where spares take the place of what is lost, nothing has to move.
+    let found: Runs | undefined = devices >= worldOf(full.layout) ? full : undefined;
     // Fewer devices may divide better than more: look at a few worlds below and keep the fastest.
     for (let world = devices, tries = 0; world >= Math.max(1, devices / 2) && tries < TRIES; world -= node) {
       const ideal = (full.time.seconds * worldOf(full.layout)) / world;
@@ -71,7 +77,8 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
       const next = best(world);
       if (next) {
         tries++;
-        if (!found || next.time.seconds < found.time.seconds) found = next;
+        const worth = found === full ? WORTH_MOVING : 1;
+        if (!found || next.time.seconds < worth * found.time.seconds) found = next;
       }
     }
     if (!found) continue;

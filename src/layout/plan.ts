@@ -1,9 +1,10 @@
 import { err, formatBytes, formatSeconds, ok, type Result, type Text } from "../base/index.ts";
-import { type Cluster, clusterDevices, groupDevices } from "../cluster/index.ts";
+import { type Cluster, clusterDevices } from "../cluster/index.ts";
 import { countParameters, type Model } from "../model/index.ts";
 import { layoutFail } from "./errors.ts";
 import { type Layout, type Training, worldOf } from "./layout.ts";
 import { predictMemory } from "./predict.ts";
+export { runSearch, searchAll } from "./searches.ts";
 import type { MemoryReport } from "./memory/types.ts";
 import type { RoutingLoad } from "./memory/imbalance.ts";
 import {
@@ -14,11 +15,11 @@ import {
   layoutName,
   type MemoryModel,
   type RejectedGroup,
-  search,
   type SearchResult,
   whyBest,
   whySlower,
 } from "./search/index.ts";
+import { runSearch, searchAll } from "./searches.ts";
 import {
   type Breakdown,
   engineTraits,
@@ -86,8 +87,6 @@ export type Plan = {
   readonly searched: { readonly considered: number; readonly simulated: number; readonly optimal: boolean };
 };
 
-const MARGIN = 0.04;
-
 /**
  * The fastest layout that fits, what lies where, and why the others lost.
  *
@@ -100,81 +99,11 @@ export function plan(request: PlanRequest): Result<Plan> {
   return planFrom(request, searchAll(request));
 }
 
-/**
- * The search over all devices, and in a mixed cluster over its leading groups alone, for the case that a slow link or device costs
- * more than it brings; where the count of devices allows no layout (one node less than a round number, say), over fewer, so that the
- * rest waits as spares. Looks at most a quarter down and keeps the fastest of a few counts.
- */
-export function searchAll(request: PlanRequest): SearchResult {
-  const all = runSearch(request);
-  if (request.world !== undefined) return all;
-  const leading = bestLeading(request, all.found[0]?.time.seconds);
-  if (leading) return leading;
-  // Where a layout is legal but its target has no word for it, fewer devices are no help.
-  if (all.found.length > 0 || all.nearest || all.illegal.has("target")) return all;
-  const devices = clusterDevices(request.cluster);
-  const node = request.cluster.groups.at(-1)?.devicesPerNode ?? 1;
-  // One node less at a time; of a very large cluster the round counts only, which are the likelier ones.
-  const coarse = 2 ** Math.max(0, Math.ceil(Math.log2(devices / node / 1024)));
-  const step = coarse * node;
-  const first = coarse === 1 ? devices - node : Math.ceil(devices / step - 1) * step;
-  let best: { world: number; seconds: number } | undefined;
-  for (let world = first, legal = 0; world >= 0.75 * devices && world > 0 && legal < 8; world -= step) {
-    const found = runSearch({ ...request, world, simulate: 24 }).found[0];
-    if (!found) continue;
-    legal++;
-    if (!best || found.time.seconds < best.seconds) best = { world, seconds: found.time.seconds };
-  }
-  return best ? runSearch({ ...request, world: best.world }) : all;
-}
-
-/** The search over the leading groups that are faster than all (`whole` seconds) and than any other number of them. */
-function bestLeading(request: PlanRequest, whole?: number): SearchResult | undefined {
-  let best: { result: SearchResult; seconds: number } | undefined;
-  let world = 0;
-  for (const group of request.cluster.groups.slice(0, -1)) {
-    world += groupDevices(group);
-    const result = runSearch({ ...request, world });
-    const seconds = result.found[0]?.time.seconds ?? Number.POSITIVE_INFINITY;
-    if (seconds < (best?.seconds ?? whole ?? Number.POSITIVE_INFINITY)) best = { result, seconds };
-  }
-  return best && (whole === undefined ? best.result : { ...best.result, whole });
-}
-
 /** The plan that a finished search holds; `plan` when the rejected layouts are wanted too. */
 export function planFrom(request: PlanRequest, result: SearchResult): Result<Plan> {
   const best = result.found[0];
   if (!best) return err(noPlan(request, result));
   return ok(describe(request, result, best));
-}
-
-export function runSearch(request: PlanRequest, prune = true): SearchResult {
-  const world = request.world ?? clusterDevices(request.cluster);
-  return search({
-    model: request.model,
-    cluster: leadingNodes(request.cluster, world),
-    training: request.training,
-    traits: engineTraits(request.constraints.engine, request.training, request.traits),
-    constraints: request.constraints,
-    world,
-    memory: request.memory ?? predictMemory,
-    margin: request.margin ?? MARGIN,
-    simulate: request.simulate ?? 200,
-    prune,
-  });
-}
-
-/** The nodes on which the first `world` ranks lie: bounds must not count the pace of devices that take no part. */
-function leadingNodes(cluster: Cluster, world: number): Cluster {
-  let left = world;
-  const groups = cluster.groups.flatMap((group) => {
-    const nodes = Math.min(group.nodes, Math.ceil(left / group.devicesPerNode));
-    left -= groupDevices(group);
-    return nodes > 0 ? [nodes === group.nodes ? group : { ...group, nodes }] : [];
-  });
-  return groups.length === cluster.groups.length && groups.every((group, i) => group === cluster.groups[i])
-    ? cluster
-    : { ...cluster, groups };
 }
 
 function describe(request: PlanRequest, result: SearchResult, best: Found): Plan {
@@ -245,8 +174,8 @@ function spares({ cluster, world }: PlanRequest, layout: Layout, whole?: number)
   }
   return [
     {
-      en: `No layout is legal on all ${all} devices; ${all - used} wait as spares.`,
-      zh: `${all} 個加速器全用時沒有合法佈局；${all - used} 個留作備用。`,
+      en: `No layout on all ${all} devices is legal and fits; ${all - used} wait as spares.`,
+      zh: `${all} 個加速器全用時沒有合法且放得下的佈局；${all - used} 個留作備用。`,
     },
   ];
 }

@@ -1,14 +1,15 @@
 import type { Text } from "../base/index.ts";
 import { formatBytes, formatSeconds } from "../base/index.ts";
 import { type Cluster, clusterDevices, type NodeGroup } from "../cluster/index.ts";
-import { type PlanRequest, runSearch } from "./plan.ts";
-import type { Layout, Training } from "./layout.ts";
+import { PADDING } from "./fallback.ts";
+import { type PlanRequest, runSearch, searchAll } from "./plan.ts";
+import { type Layout, paddedSequences, type Training } from "./layout.ts";
 import { layoutName } from "./search/index.ts";
 import { engineTraits, expertLoad, TimeModel, type Traits } from "./time/index.ts";
 
 /** What one more of something would buy: the best layout under a slightly richer cluster. */
 export type WhatIf = {
-  readonly change: "node" | "memory" | "network" | "intra" | "compute" | "hbm" | "balance";
+  readonly change: "node" | "memory" | "network" | "intra" | "compute" | "hbm" | "batch" | "balance";
   readonly label: Text;
   readonly name: string;
   readonly seconds: number;
@@ -27,7 +28,7 @@ type Best = {
   readonly time: { readonly seconds: number };
 };
 
-/** Searches again with one more node, more memory, each kind of speed raised by a tenth, and balanced experts where they are not. */
+/** Searches again with one more node, more memory, each kind of speed raised by a tenth, a batch that empty sequences fill, and balanced experts where they are not. */
 export const whatIfs = (request: PlanRequest, best: Best): WhatIf[] => [...eachWhatIf(request, best)];
 
 /** The same one by one, for callers that must answer something else between two searches. */
@@ -51,6 +52,7 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
     cluster: Cluster;
     world?: number;
     traits?: Partial<Traits>;
+    training?: Training;
   }[] = [
     {
       change: "node",
@@ -114,6 +116,17 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
         device: { ...g.device, memoryBandwidth: g.device.memoryBandwidth * 1.1 },
       })),
     },
+    // Our own engine has no empty sequences.
+    ...(request.constraints.engine === "tessera" || request.training.padBatch !== undefined
+      ? []
+      : [
+          {
+            change: "batch" as const,
+            label: { en: "empty sequences beside the batch", zh: "在批次外補空序列" },
+            cluster,
+            training: { ...request.training, padBatch: PADDING },
+          },
+        ]),
     ...(expertLoad(traits, best.layout.ep).slowest > 1
       ? [
           {
@@ -125,14 +138,17 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
         ]
       : []),
   ];
-  for (const { change, label, cluster: richer, world, traits: more } of cases) {
-    const asked = more ? { ...request, traits: more } : request;
-    const result = runSearch({
-      ...asked,
+  for (const { change, label, cluster: richer, world, traits: more, training } of cases) {
+    const asked = {
+      ...request,
+      ...(more ? { traits: more } : {}),
+      ...(training ? { training } : {}),
       cluster: richer,
       ...(world === undefined ? {} : { world }),
       simulate: 24,
-    });
+    };
+    // Other batches may divide over other counts of devices.
+    const result = training ? searchAll(asked) : runSearch(asked);
     // The same layout under the richer cluster is always at hand; with other devices counts it is the plan without them.
     const then = engineTraits(request.constraints.engine, best.training, asked.traits);
     const same =
@@ -143,9 +159,10 @@ export function* eachWhatIf(request: PlanRequest, best: Best): Generator<WhatIf>
     const better = found && found.time.seconds < same ? found : undefined;
     const seconds = better?.time.seconds ?? same;
     const chosen = better ?? best;
+    const empty = better && training ? paddedSequences(better.layout, better.training) : 0;
     yield {
       change,
-      label,
+      label: empty === 0 ? label : { en: `${empty} ${label.en}`, zh: `在批次外補 ${empty} 個空序列` },
       name: layoutName(chosen.layout, chosen.training.microBatch),
       seconds,
       gain: 1 - seconds / best.time.seconds,

@@ -78,6 +78,7 @@ type Options = {
   microBatch?: string;
   swap?: string;
   margin?: string;
+  padBatch?: string;
 };
 
 /** Searches the best layout of a model on a cluster and explains it. */
@@ -123,6 +124,10 @@ export const plan: Verb = {
       .option("--schedules <list>", "1f1b,interleaved1f1b,zbh1,zbv,dualpipev")
       .addOption(new Option("--swap <answer>", "keep optimizer state on the host").choices(["yes", "no"]))
       .option("--margin <share>", "share of device memory kept free (default 0.04)")
+      .option(
+        "--pad-batch <share>",
+        "share of the batch that empty sequences may add where it does not divide",
+      )
       .option("--top <n>", "alternatives listed", "8")
       .addOption(
         new Option("--export <target>", "print the settings of another stack instead").choices(TARGETS),
@@ -250,6 +255,7 @@ function requestOf(
       ...asked.training,
       ...(typed("sequence") ? { sequence: number("--sequence", options.sequence) } : {}),
       ...(typed("batch") ? { globalBatch: number("--batch", options.batch) } : {}),
+      ...paddingOf(options),
     },
     constraints: { ...asked.constraints, ...constraintsOf(options) },
     traits: { ...asked.traits, ...loadTraits(cwd, options, asked.model) },
@@ -287,6 +293,9 @@ function constraintsOf(options: Options): Partial<Constraints> {
 const marginOf = ({ margin }: Options) =>
   margin === undefined ? {} : { margin: ratio("--margin", margin, 0, 0.9) };
 
+const paddingOf = ({ padBatch }: Options) =>
+  padBatch === undefined ? {} : { padBatch: ratio("--pad-batch", padBatch, 0, 1) };
+
 export function planRequest(cwd: string, options: Options): PlanRequest {
   if (options.model === undefined) throw missing("--model");
   if (options.cluster === undefined && options.profile === undefined) throw missing("--cluster");
@@ -301,6 +310,7 @@ export function planRequest(cwd: string, options: Options): PlanRequest {
       precision: PRECISIONS[options.precision].precision,
       optimizer: options.optimizer,
       mtp: options.mtp && model.mtp.length > 0,
+      ...paddingOf(options),
     },
     constraints: { engine: options.engine, ...constraintsOf(options) },
     traits: {

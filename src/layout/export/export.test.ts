@@ -222,3 +222,21 @@ test("Megatron layout strings may abbreviate", () => {
   if (!back.ok) throw back.error;
   expect(back.value.layout.stages.map((s) => s.length)).toEqual([...Array.from({ length: 15 }, () => 4), 1]);
 });
+
+test("a batch that empty sequences fill is refused, with the batch that divides", () => {
+  const layout: Layout = { ...SINGLE, dpShard: 48, stages: evenStages(4, 1) };
+  const training = {
+    sequence: 4096,
+    microBatch: 1,
+    precision: BF16_MIXED,
+    optimizer: "adamw",
+    mtp: false,
+  } as const;
+  const padded = exportPlan(
+    { layout, training: { ...training, globalBatch: 1024, padBatch: 0.25 } },
+    "megatron",
+  );
+  expect(padded.ok).toBe(false);
+  if (!padded.ok) expect(padded.error.message).toContain("a batch of 1056 it can");
+  expect(exportPlan({ layout, training: { ...training, globalBatch: 1056 } }, "megatron").ok).toBe(true);
+});

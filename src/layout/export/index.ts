@@ -1,5 +1,6 @@
 import { err, ok, type Result, type Text } from "../../base/index.ts";
 import { layoutFail } from "../errors.ts";
+import { paddedSequences } from "../layout.ts";
 import { fromArguments, fromYaml, toArguments, toYaml } from "./formats.ts";
 import { fromAutomodel, fromTorchtitan, fromVeomni, toAutomodel, toTorchtitan, toVeomni } from "./fsdp.ts";
 import { fromMegatron, toMegatron } from "./megatron.ts";
@@ -27,11 +28,23 @@ type Form = {
   readonly read: Read;
 };
 
+/** No stack fills a batch that does not divide. */
+function divided(settings: Settings): Settings {
+  const empty = paddedSequences(settings.layout, settings.training);
+  const { globalBatch } = settings.training;
+  need(
+    empty < 1,
+    `${empty} empty sequences beside a batch of ${globalBatch}; a batch of ${globalBatch + empty} it can`,
+    `批次 ${globalBatch} 之外的 ${empty} 個空序列；批次 ${globalBatch + empty} 則可`,
+  );
+  return settings;
+}
+
 /** A stack's settings are keys first, then text. */
 const form = <K>(title: string, to: (s: Settings) => K, text: (keys: K) => string, read: Read): Form => ({
   title,
-  check: (settings) => void to(settings),
-  write: (settings) => text(to(settings)),
+  check: (settings) => void to(divided(settings)),
+  write: (settings) => text(to(divided(settings))),
   read,
 });
 

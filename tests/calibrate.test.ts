@@ -130,18 +130,16 @@ test("a budget that ends early leaves a profile that says so, or says what is mi
 });
 
 test("Ctrl-C keeps what is finished, leaves no process, and the next call goes on", async () => {
-  const child = spawn(process.execPath, [MAIN, ...QUICK, "--json"], {
+  // So many points that it does not come to their end by itself.
+  const many = QUICK.map((word) => (word === "9" ? "200" : word));
+  const child = spawn(process.execPath, [MAIN, ...many, "--json"], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
   });
   const said: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => said.push(chunk));
   const closed = new Promise<number | null>((done) => child.on("close", done));
-  const limit = Date.now() + 120_000;
-  while (finished().length < 2) {
-    expect(Date.now()).toBeLessThan(limit);
-    await new Promise((done) => setTimeout(done, 20));
-  }
+  while (finished().length < 2) await new Promise((done) => setTimeout(done, 20));
   expect(processesIn(folder).length).toBeGreaterThan(1);
   child.kill("SIGINT");
   expect(await closed).toBe(130);
@@ -180,7 +178,7 @@ test("a rank that dies in a collective is named with the point", async () => {
     expect(params["how"]).toBe("SIGKILL");
     expect(params["point"]).toContain("allReduce");
   } finally {
-    fleet.stop();
+    await fleet.stop();
   }
 });
 
@@ -193,8 +191,9 @@ test("a point that a device cannot run is told, and does not end the others", as
     const [good] = await fleet.run({ op: "gemm", m: 8, n: 4, k: 4 }, 1, 3);
     expect(good && "wall" in good ? good.wall : []).toHaveLength(3);
   } finally {
-    fleet.stop();
+    await fleet.stop();
   }
+  expect(fleet.pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
 });
 
 test("no Python, a Python without torch, and nonsense options are coded errors", () => {

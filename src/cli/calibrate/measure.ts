@@ -73,7 +73,7 @@ export async function measure(options: MeasureOptions): Promise<Map<string, Meas
     if (!signal.aborted) throw cause;
     throw calibrateFail("CALIBRATE_INTERRUPTED", { done, total, log: options.log }, {}, cause);
   } finally {
-    for (const fleet of fleets.values()) fleet.stop();
+    await Promise.all([...fleets.values()].map((fleet) => fleet.stop()));
     log.close();
   }
   return known;

@@ -171,7 +171,7 @@ type Hello = { name: string; type: string; torch: string; total: number; count: 
 /** Asks the engine what it would compute on. */
 async function greet(context: Context, signal: AbortSignal): Promise<Hello> {
   const fleet = await Fleet.start(1, false, context.env, signal);
-  fleet.stop();
+  await fleet.stop();
   const { name, type, torch, total, count } = fleet.hello;
   return {
     name: String(name),

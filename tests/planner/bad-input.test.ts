@@ -239,10 +239,10 @@ test.each(DEGREES)("the degrees of %# are refused", (model, options, code, words
 });
 
 test("a batch too small for a large cluster says so within seconds", () => {
-  const began = performance.now();
+  const began = process.threadCpuUsage();
   const error = refused(LLAMA, "h100:131072");
   complete(error, "PLAN_NO_LAYOUT", /global batch 64 is not a multiple/, "");
-  expect(performance.now() - began).toBeLessThan(20_000);
+  expect(process.threadCpuUsage(began).user / 1e6).toBeLessThan(20);
 });
 
 test("a model that cannot fit anywhere says by how much, and that more would not help", () => {

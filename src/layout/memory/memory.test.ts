@@ -277,13 +277,12 @@ describe("reports", () => {
 
   test("ranks of 1,024 devices are evaluated in milliseconds", () => {
     const l = layoutOf({ pp: 8, vpp: 2, dpShard: 128, ep: 16, schedule: "interleaved1f1b" });
-    const run = () => {
-      const from = performance.now();
-      megatron(l);
-      return performance.now() - from;
-    };
-    run();
-    expect(Math.min(...Array.from({ length: 20 }, run))).toBeLessThan(5);
+    // Of this thread's processor time: what else the machine does is not in it. Many, for it is counted in ticks.
+    megatron(l);
+    const from = process.threadCpuUsage();
+    for (let i = 0; i < 500; i++) megatron(l);
+    const { user, system } = process.threadCpuUsage(from);
+    expect((user + system) / 1000 / 500).toBeLessThan(5);
   });
 });
 

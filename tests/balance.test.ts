@@ -33,6 +33,7 @@ const balance = (...args: string[]) =>
   spawnSync(process.execPath, [join(ROOT, "bin/tessera.mjs"), "balance", ...args], {
     cwd: folder,
     encoding: "utf8",
+    timeout: 170_000,
     env: { PATH: process.env["PATH"], LANG: "en_US.UTF-8", NO_COLOR: "1" },
   });
 
@@ -91,7 +92,11 @@ test("a bound that is high is explained, and a reader that closes the pipe early
   const done = balance("heavy.json", "--ranks", "4");
   expect(done.stderr).toContain("layer 0 cannot be below 3.883: expert 0 too heavy for these slots");
   const program = `"${process.execPath}" "${join(ROOT, "bin/tessera.mjs")}" balance loads.json ${SHAPE.join(" ")}`;
-  const piped = spawnSync("sh", ["-c", `${program} | true`], { cwd: folder, encoding: "utf8" });
+  const piped = spawnSync("sh", ["-c", `${program} | true`], {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: 170_000,
+  });
   expect(piped.stderr).not.toContain("EPIPE");
 });
 

@@ -79,7 +79,7 @@ test.each([
   const done = spawnSync(
     process.execPath,
     [tessera, "data", ...words, "--out", join(root, "bad"), "--json"],
-    { encoding: "utf8" },
+    { encoding: "utf8", timeout: 170_000 },
   );
   expect(done.status).toBe(2);
   expect(JSON.parse(done.stdout)).toMatchObject({ schema: "tessera.error/v1", code });

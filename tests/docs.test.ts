@@ -112,6 +112,7 @@ describe.each(all)("$page: $words", ({ words, launcher }) => {
       // A command that names the launcher is typed in the checkout.
       cwd: launcher ? ROOT : folder,
       encoding: "utf8",
+      timeout: 170_000,
     });
     expect(`${done.status} ${done.stderr}`).toMatch(/^0 /);
     expect(done.stdout.length).toBeGreaterThan(0);

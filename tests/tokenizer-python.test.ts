@@ -20,6 +20,7 @@ const run = (code: string): unknown =>
   JSON.parse(
     execFileSync(python, ["-c", code, folder], {
       encoding: "utf8",
+      timeout: 170_000,
       env: { ...process.env, HF_HUB_OFFLINE: "1" },
     })
       .trim()

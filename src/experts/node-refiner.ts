@@ -64,7 +64,7 @@ export class NodeRefiner {
       const node = nodeOf[e] as number;
       this.#nodeLoad[node] = (this.#nodeLoad[node] as number) + (loads[e] as number);
     }
-    for (let t = 0; t < trace.tokens; t++) this.#contribute(t, 1);
+    for (let t = 0; t < trace.tokens; t++) this.#contribute(t);
   }
 
   /** Nodes visited by all tokens (those it is on anyway too) plus the penalty. */
@@ -156,37 +156,63 @@ export class NodeRefiner {
   #exchange(a: number, b: number): void {
     const A = this.#nodeOf[a] as number;
     const B = this.#nodeOf[b] as number;
-    const touched = new Set([...(this.#tokensOf[a] as Int32Array), ...(this.#tokensOf[b] as Int32Array)]);
-    for (const t of touched) this.#contribute(t, -1);
-    const shift = (e: number, from: number, to: number) => {
-      for (const t of this.#tokensOf[e] as Int32Array) {
-        const out = t * this.#nodes + from;
-        const into = t * this.#nodes + to;
-        this.#count[out] = (this.#count[out] as number) - 1;
-        this.#count[into] = (this.#count[into] as number) + 1;
-      }
-      this.#nodeOf[e] = to;
-      this.#nodeLoad[from] = (this.#nodeLoad[from] as number) - (this.#loads[e] as number);
-      this.#nodeLoad[to] = (this.#nodeLoad[to] as number) + (this.#loads[e] as number);
-    };
-    shift(a, A, B);
-    shift(b, B, A);
-    for (const t of touched) this.#contribute(t, 1);
+    this.#move(a, A, B);
+    this.#move(b, B, A);
   }
 
-  /** Adds or removes one token's part of all gains. */
-  #contribute(t: number, sign: 1 | -1): void {
+  /** Moves an expert; of each of its tokens only what changes on the two nodes is counted anew. */
+  #move(e: number, from: number, to: number): void {
+    const count = this.#count;
+    const load = this.#loads[e] as number;
+    this.#nodeOf[e] = -1;
+    for (const t of this.#tokensOf[e] as Int32Array) {
+      const row = t * this.#nodes;
+      const left = (count[row + from] as number) - 1;
+      const here = (count[row + to] as number) + 1;
+      count[row + from] = left;
+      count[row + to] = here;
+      if (left === 0) this.#newNode(t, from, 1);
+      if (left === 1) this.#lastOn(t, from, 1);
+      if (here === 1) this.#newNode(t, to, -1);
+      if (here === 2) this.#lastOn(t, to, -1);
+      this.#alone[e] = (this.#alone[e] as number) + (here === 1 ? 1 : 0) - (left === 0 ? 1 : 0);
+    }
+    this.#nodeOf[e] = to;
+    this.#nodeLoad[from] = (this.#nodeLoad[from] as number) - load;
+    this.#nodeLoad[to] = (this.#nodeLoad[to] as number) + load;
+  }
+
+  /** The token comes to the node no more (1), or for the first time (-1). */
+  #newNode(t: number, node: number, sign: 1 | -1): void {
+    const { k, chosen } = this.#trace;
+    for (let i = t * k; i < (t + 1) * k; i++) {
+      const cell = (chosen[i] as number) * this.#nodes + node;
+      if (cell >= 0) this.#fresh[cell] = (this.#fresh[cell] as number) + sign;
+    }
+  }
+
+  /** The one expert that the token has on the node is alone there now (1), or no longer (-1). */
+  #lastOn(t: number, node: number, sign: 1 | -1): void {
+    const { k, chosen } = this.#trace;
+    for (let i = t * k; i < (t + 1) * k; i++) {
+      const e = chosen[i] as number;
+      if (e >= 0 && this.#nodeOf[e] === node) this.#alone[e] = (this.#alone[e] as number) + sign;
+    }
+  }
+
+  /** Adds one token's part of all gains. */
+  #contribute(t: number): void {
     const { k, chosen } = this.#trace;
     const nodes = this.#nodes;
     for (let i = t * k; i < (t + 1) * k; i++) {
       const e = chosen[i] as number;
       if (e < 0) continue;
       if (this.#count[t * nodes + (this.#nodeOf[e] as number)] === 1) {
-        this.#alone[e] = (this.#alone[e] as number) + sign;
+        this.#alone[e] = (this.#alone[e] as number) + 1;
       }
       for (let node = 0; node < nodes; node++) {
         const cell = e * nodes + node;
-        if (this.#count[t * nodes + node] === 0) this.#fresh[cell] = (this.#fresh[cell] as number) + sign;
+        if (this.#count[t * nodes + node] === 0) this.#fresh[cell] = (this.#fresh[cell] as number) + 1;
       }
     }
   }

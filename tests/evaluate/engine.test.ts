@@ -17,6 +17,7 @@ beforeAll(() => {
   const made = spawnSync(python, [join(ROOT, "tests/fixtures/tiny_model.py"), folder, "6", "24"], {
     env: { ...process.env, PYTHONPATH: join(ROOT, "engine"), OMP_NUM_THREADS: "1" },
     encoding: "utf8",
+    timeout: 580_000,
   });
   if (made.status !== 0) throw new Error(made.stderr);
   cpSync(join(folder, "base"), join(folder, "same"), { recursive: true });

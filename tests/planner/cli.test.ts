@@ -29,6 +29,7 @@ function tessera(args: readonly string[], input = "") {
     cwd: folder,
     input,
     encoding: "utf8",
+    timeout: 170_000,
   });
   return { code: run.status, out: run.stdout, err: run.stderr };
 }
@@ -254,6 +255,7 @@ test("the example of the documentation runs as it stands", () => {
       cwd: ROOT,
       input: example,
       encoding: "utf8",
+      timeout: 80_000,
     });
     expect(run.stderr).toBe("");
     const { results } = JSON.parse(run.stdout);

@@ -36,6 +36,7 @@ beforeAll(() => {
     {
       env: { ...process.env, ...engineEnv(process.env) },
       encoding: "utf8",
+      timeout: 280_000,
     },
   );
   if (made.status !== 0) throw new Error(made.stderr);

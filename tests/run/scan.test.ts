@@ -39,7 +39,7 @@ beforeAll(() => {
   const made = spawnSync(
     unwrap(enginePython(process.env)),
     [join(import.meta.dirname, "../../bench/experts/skewed_model.py"), home.folder, ...sizes, "--kind", "v3"],
-    { env: { ...process.env, ...engineEnv(process.env) }, encoding: "utf8" },
+    { env: { ...process.env, ...engineEnv(process.env) }, encoding: "utf8", timeout: 280_000 },
   );
   if (made.status !== 0) throw new Error(made.stderr);
 }, 5 * MINUTES);

@@ -22,6 +22,7 @@ export async function openChromium(): Promise<Browser> {
   }
   return chromium.launch({
     executablePath,
+    timeout: 120_000,
     args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
   });
 }

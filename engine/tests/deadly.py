@@ -1,7 +1,8 @@
 """The engine's commands, but ranks are struck at a moment that does not depend on how fast anything is.
 
 TEST_KILL ("rank:n"): that rank dies by SIGKILL at the n-th all-to-all of its moves. TEST_SAVE ("rank"): it does as it
-writes its part of a checkpoint. TEST_TERM ("rank:n"): it gets SIGTERM when it has told its n-th step.
+writes its part of a checkpoint. TEST_TERM ("rank:n"): it gets SIGTERM when it has told its n-th step. TEST_HOLD
+("attempt:kind:step", more after commas): having told that, rank 0 goes no further, and with it no other rank.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import torch.distributed as dist
@@ -43,6 +45,9 @@ def warned_send(self: Telemetry, kind: str, **fields: Any) -> None:
     send(self, kind, **fields)
     if kind == "step" and os.environ.get("TEST_TERM") == f"{self.rank}:{self.step}":
         os.kill(os.getpid(), signal.SIGTERM)
+    told = f"{self.attempt}:{kind}:{fields.get('step', self.step)}"
+    while self.rank == 0 and told in os.environ.get("TEST_HOLD", "").split(","):
+        time.sleep(1)
 
 
 write_pieces, send = checkpoint.write_pieces, Telemetry.send

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TesseraError, unwrap } from "../../src/base/index.ts";
+import { ok, TesseraError, unwrap } from "../../src/base/index.ts";
 import {
   engineEnv,
   enginePython,
@@ -13,7 +13,7 @@ import {
   paths,
   type RunOptions,
 } from "../../src/run/index.ts";
-import { Place, runToEnd, until } from "../fixtures/run.ts";
+import { heldZygote, Place, runToEnd, until } from "../fixtures/run.ts";
 
 /** Whole runs on the real engine: four ranks, two pipeline stages, experts over two ranks. */
 const RECIPE = `name: tiny
@@ -47,7 +47,7 @@ afterAll(() => home.dispose());
 function options(more: Partial<RunOptions> = {}): RunOptions {
   const loaded = loadRecipe(join(home.folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
-  return home.options({ ...more, loaded: loaded.value, zygote: () => engineZygote(process.env) });
+  return home.options({ zygote: () => engineZygote(process.env), ...more, loaded: loaded.value });
 }
 
 /** Names and checksums of what the last checkpoint holds: weights, optimizer and random state, data cursor. */
@@ -121,6 +121,7 @@ test(
     ]);
     const end = await runToEnd(
       options({
+        zygote: () => ok(heldZygote("1:step:5", "2:step:7")),
         onProgress: ({ phase, done }) => {
           if (phase !== "train") return;
           const kill = kills.get(done);

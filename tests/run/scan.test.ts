@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { unwrap } from "../../src/base/index.ts";
+import { ok, unwrap } from "../../src/base/index.ts";
 import {
   engineEnv,
   enginePython,
@@ -15,7 +15,7 @@ import {
 import { rowsInOrder } from "../../src/run/controller/balance.ts";
 import type { WorkerLayout } from "../../src/run/controller/spec.ts";
 import { logicalState } from "../fixtures/logical.ts";
-import { Place, runToEnd } from "../fixtures/run.ts";
+import { heldZygote, Place, runToEnd } from "../fixtures/run.ts";
 
 /** Whole short runs on the real engine: two ranks that share the experts of a router that prefers some. */
 const recipe = (more: { scanRows?: number; steps?: number; order?: string }) => `name: scan
@@ -119,6 +119,7 @@ test(
     let killed = false;
     const healed = await runToEnd({
       ...options({ order: "order.json" }),
+      zygote: () => ok(heldZygote("1:saved:2")),
       onEvent: (event) => {
         if (event.kind !== "checkpoint" || killed) return;
         killed = true;

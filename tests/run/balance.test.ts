@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { unwrap } from "../../src/base/index.ts";
+import { ok, unwrap } from "../../src/base/index.ts";
 import {
   engineEnv,
   enginePython,
@@ -16,7 +16,7 @@ import {
   type RunOptions,
 } from "../../src/run/index.ts";
 import { logicalState } from "../fixtures/logical.ts";
-import { Place, runToEnd } from "../fixtures/run.ts";
+import { deadlyZygote, Place, runToEnd } from "../fixtures/run.ts";
 
 /**
  * Whole runs on the real engine, real routing, a router that prefers some experts: two ranks that share the experts. Moves must come
@@ -66,7 +66,7 @@ function options(mode: string, overlap = false, more: Partial<RunOptions> = {}):
   writeFileSync(join(home.folder, "recipe.yaml"), recipe(mode, overlap));
   const loaded = loadRecipe(join(home.folder, "recipe.yaml"));
   if (!loaded.ok) throw loaded.error[0];
-  return home.options({ ...more, loaded: loaded.value, zygote: () => engineZygote(process.env) });
+  return home.options({ zygote: () => engineZygote(process.env), ...more, loaded: loaded.value });
 }
 
 /** Loss and gradient norm of every step as it counts in the end, and checksums of weights, optimizer and data position. */
@@ -111,19 +111,13 @@ test(
     rmSync(home.run, { recursive: true });
 
     // Now with experts that travel while the next step runs.
-    let killed = false;
     const healed = await runToEnd(
-      options("on", true, {
-        onEvent: (event) => {
-          if (event.kind !== "balance" || event.action !== "act" || killed) return;
-          killed = true;
-          const { pid } = home.agent().ranks[1] as { pid: number };
-          setTimeout(() => process.kill(pid, "SIGKILL"), 5);
-        },
-      }),
+      options("on", true, { zygote: () => ok(deadlyZygote({ TEST_FLY: "1:1" })) }),
     );
     expect(healed.error).toBeNull();
-    expect(killed).toBe(true);
+    expect(home.state.incidents.map((one) => one.alarm)).toMatchObject([
+      { rule: "rankCrash", rank: 1, evidence: { how: "SIGKILL" } },
+    ]);
     expect(of("recovered")).toHaveLength(1);
     const told = of("balance").filter((event) => event.action === "act");
     expect(of("relocated").map((event) => event.id)).toEqual(told.map((event) => event.id));

@@ -13,7 +13,7 @@ import {
   paths,
   type RunOptions,
 } from "../../src/run/index.ts";
-import { heldZygote, Place, runToEnd, until } from "../fixtures/run.ts";
+import { deadlyZygote, Place, runToEnd, until } from "../fixtures/run.ts";
 
 /** Whole runs on the real engine: four ranks, two pipeline stages, experts over two ranks. */
 const RECIPE = `name: tiny
@@ -121,7 +121,7 @@ test(
     ]);
     const end = await runToEnd(
       options({
-        zygote: () => ok(heldZygote("1:step:5", "2:step:7")),
+        zygote: () => ok(deadlyZygote({ TEST_HOLD: "1:step:5,2:step:7" })),
         onProgress: ({ phase, done }) => {
           if (phase !== "train") return;
           const kill = kills.get(done);

@@ -15,7 +15,7 @@ import {
 import { rowsInOrder } from "../../src/run/controller/balance.ts";
 import type { WorkerLayout } from "../../src/run/controller/spec.ts";
 import { logicalState } from "../fixtures/logical.ts";
-import { heldZygote, Place, runToEnd } from "../fixtures/run.ts";
+import { deadlyZygote, Place, runToEnd } from "../fixtures/run.ts";
 
 /** Whole short runs on the real engine: two ranks that share the experts of a router that prefers some. */
 const recipe = (more: { scanRows?: number; steps?: number; order?: string }) => `name: scan
@@ -119,7 +119,7 @@ test(
     let killed = false;
     const healed = await runToEnd({
       ...options({ order: "order.json" }),
-      zygote: () => ok(heldZygote("1:saved:2")),
+      zygote: () => ok(deadlyZygote({ TEST_HOLD: "1:saved:2" })),
       onEvent: (event) => {
         if (event.kind !== "checkpoint" || killed) return;
         killed = true;

@@ -178,3 +178,16 @@ test("every key has its sentence in both languages", () => {
   for (const lang of ["en", "zh"] as const) expect(bare(caseJsonSchema(lang) as object)).toEqual([]);
   expect(JSON.stringify(caseJsonSchema("zh"))).not.toBe(JSON.stringify(caseJsonSchema("en")));
 });
+
+test("products in a format that a device has no units for are refused; weights that are only kept in it are not", () => {
+  const on = (cluster: string, precision: unknown) => {
+    const { recompute: _, stageRecompute: __, ...layout } = CASE.layout;
+    return readCase({ ...CASE, cluster, layout, training: { ...CASE.training, precision } });
+  };
+  expect(on("h100:16", "fp8").ok).toBe(true);
+  expect(on("a100:16", { experts: "fp4" }).ok).toBe(true);
+  const refused = on("a100:16", "fp8");
+  expect(refused.ok ? "" : refused.error.code).toBe("PLAN_FORMAT");
+  expect(refused.ok ? "" : refused.error.message).toContain("A100 SXM 80 GB has no fp8 matrix units");
+  expect(on("h100:16", "fp4").ok).toBe(false);
+});

@@ -5,6 +5,7 @@ import { caseFault, checkedCase } from "./case-faults.ts";
 import type { CaseData } from "./case-schema.ts";
 import { layoutFail } from "./errors.ts";
 import { importPlan } from "./export/index.ts";
+import { formatFault } from "./formats.ts";
 import {
   BF16_MIXED,
   type Layout,
@@ -91,6 +92,8 @@ function read(data: unknown, options: CaseOptions): EstimateCase {
     const { en, zh } = problem.detail;
     throw inCaseError(layoutFail("PLAN_ILLEGAL", { detail: en, detailZh: zh }), index, "layout");
   }
+  const fault = formatFault(stageHomes(cluster, layout), traits, training.precision);
+  if (fault) throw inCaseError(fault, index, "training");
   const memoryStack = TORCH_STACKS.has(stack) ? { memoryStack: FSDP2_STACK } : {};
   return { name, model, cluster, engine, ...memoryStack, layout, training, traits };
 }

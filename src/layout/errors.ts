@@ -9,6 +9,14 @@ export const layoutFail = catalog({
       zh: "修改所述的並行度，或用 `tessera plan` 搜索",
     },
   },
+  PLAN_FORMAT: {
+    exit: EXIT.usage,
+    message: { en: "{device} has no {format} matrix units", zh: "{device} 沒有 {format} 矩陣單元" },
+    next: {
+      en: "use --precision bf16 (traits.compute in a case), other devices, or a cluster file that gives {format}Tflops of the device",
+      zh: "改用 --precision bf16（案例中為 traits.compute）、其他加速器，或在叢集檔案給出該裝置的 {format}Tflops",
+    },
+  },
   PLAN_NO_LAYOUT: {
     exit: EXIT.infeasible,
     message: {

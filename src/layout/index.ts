@@ -55,11 +55,12 @@ export {
   layoutName,
   layoutProblem,
   modelFacts,
-  rejectedRows,
+  recomputeText,
   type RejectedRow,
   type SearchResult,
   TERM_NAMES,
 } from "./search/index.ts";
+export { whyNot, type WhyNot } from "./why-not.ts";
 export { eachWhatIf, type WhatIf, whatIfs, whatIfText } from "./sensitivity.ts";
 export {
   type Breakdown,

@@ -2,6 +2,7 @@ import { err, formatBytes, formatSeconds, ok, type Result, type Text } from "../
 import { type Cluster, clusterDevices } from "../cluster/index.ts";
 import { countParameters, type Model } from "../model/index.ts";
 import { layoutFail } from "./errors.ts";
+import { formatFault } from "./formats.ts";
 import { type Layout, type Training, worldOf } from "./layout.ts";
 import { predictMemory } from "./predict.ts";
 export { runSearch, searchAll } from "./searches.ts";
@@ -103,6 +104,9 @@ export function plan(request: PlanRequest): Result<Plan> {
 export function planFrom(request: PlanRequest, result: SearchResult): Result<Plan> {
   const best = result.found[0];
   if (!best) return err(noPlan(request, result));
+  const traits = engineTraits(request.constraints.engine, best.training, request.traits);
+  const fault = formatFault(stageHomes(request.cluster, best.layout), traits, best.training.precision);
+  if (fault) return err(fault);
   return ok(describe(request, result, best));
 }
 

@@ -4,13 +4,15 @@ import {
   CATEGORIES,
   CATEGORY_NAMES,
   type FallbackPlan,
+  type Layout,
   type MemoryReport,
   type Plan,
   type PlannedTime,
-  type RejectedRow,
+  recomputeText,
   stageHomes,
   type StepTime,
   type WhatIf,
+  type WhyNot,
   whatIfText,
 } from "../../layout/index.ts";
 import { paint } from "../context.ts";
@@ -29,12 +31,12 @@ export function mfuTable(time: PlannedTime, lang: Lang): string {
     [
       pick(lang, "model FLOPs (default)", "模型 FLOPs（預設）"),
       pct(mfu.model),
-      `${formatCount(mfu.flopsPerToken)} FLOP/token, ${pick(lang, "visible pairs, no recompute; peak", "可見配對、不計重算；峰值")} ${t(mfu.peakFlops)} bf16`,
+      `${formatCount(mfu.flopsPerToken)} FLOP/token${pick(lang, ", visible pairs, no recompute; peak", "，可見配對、不計重算；峰值")} ${t(mfu.peakFlops)} bf16`,
     ],
     [
       pick(lang, "full attention", "全注意力"),
       pct(mfu.fullAttention),
-      `${formatCount(mfu.fullFlopsPerToken)} FLOP/token, ${pick(lang, "every pair counted", "計入全部配對")}`,
+      `${formatCount(mfu.fullFlopsPerToken)} FLOP/token${pick(lang, ", every pair counted", "，計入全部配對")}`,
     ],
     [
       pick(lang, "6 x active parameters", "6 x 活躍參數"),
@@ -59,10 +61,8 @@ export function mfuTable(time: PlannedTime, lang: Lang): string {
 }
 
 export function memoryTable(memory: MemoryReport, lang: Lang): string {
-  const shown =
-    memory.classes.length <= 12
-      ? memory.classes
-      : [...memory.classes.slice(0, 6), ...memory.classes.slice(-6)];
+  const many = memory.classes.length > 12;
+  const shown = many ? [...memory.classes.slice(0, 6), ...memory.classes.slice(-6)] : memory.classes;
   const used = CATEGORIES.filter((category) => shown.some((c) => c.memory.bytes[category] > 0));
   return table(
     [
@@ -72,12 +72,15 @@ export function memoryTable(memory: MemoryReport, lang: Lang): string {
       { title: pick(lang, "reserved", "保留"), align: "right" },
       { title: pick(lang, "host", "主機"), align: "right" },
     ],
-    shown.map((c) => [
-      String(c.ppRank),
-      String(c.count),
-      ...used.map((category) => formatBytes(c.memory.bytes[category])),
-      formatBytes(c.memory.reserved + c.memory.framework),
-      formatBytes(c.memory.host),
+    shown.flatMap((c, i) => [
+      ...(many && i === 6 ? [["…"]] : []),
+      [
+        String(c.ppRank),
+        String(c.count),
+        ...used.map((category) => formatBytes(c.memory.bytes[category])),
+        formatBytes(c.memory.reserved + c.memory.framework),
+        formatBytes(c.memory.host),
+      ],
     ]),
   );
 }
@@ -105,6 +108,16 @@ export type PlanView = {
   readonly lostAsked: number;
   readonly whatIfs: readonly WhatIf[];
 };
+
+/** What the short forms of recomputation in the names stand for, each once. */
+const legend = (named: readonly { readonly layout: Layout }[], lang: Lang): string[] => [
+  ...new Set(
+    named.flatMap(({ layout }) => {
+      const text = recomputeText(layout.recompute);
+      return text ? [`  ${say(text, lang)}`] : [];
+    }),
+  ),
+];
 
 /** The whole answer for a person. */
 export function planText(
@@ -155,6 +168,7 @@ export function planText(
           say(a.why, lang),
         ]),
       ),
+      ...legend([plan, ...plan.alternatives], lang),
     );
   }
   if (plan.rejected.length > 0) {
@@ -212,19 +226,21 @@ export function planText(
   return out.join("\n");
 }
 
-/** Rejected layouts with what bound each; the first of many. */
-export function rejectedText(rows: readonly RejectedRow[], lang: Lang, most = 40): string {
-  const lines = rows.slice(0, most).map(({ name, text }) => [name, say(text, lang)]);
-  const left = rows.length - lines.length;
+/** Layouts that lost, with what bound each; the first of many. */
+export function rejectedText({ rows, total }: WhyNot, lang: Lang): string {
+  const left = total - rows.length;
   return [
     heading(pick(lang, "Why not", "為什麼不是")),
-    lines.length === 0
+    rows.length === 0
       ? pick(
           lang,
-          "  no rejected layout holds these words: it may be in the list above, or break a rule",
-          "  沒有被排除的佈局含有這些詞：可能在上面的列表中，或不合法",
+          "  no layout holds these words; write degrees as the tables do, such as PP8 EP64 swap",
+          "  沒有佈局含有這些詞；請依表格的寫法，例如 PP8 EP64 swap",
         )
-      : table([{ title: pick(lang, "layout", "佈局") }, { title: pick(lang, "bound by", "受限於") }], lines),
+      : table(
+          [{ title: pick(lang, "layout", "佈局") }, { title: pick(lang, "bound by", "受限於") }],
+          rows.map(({ name, text }) => [name, say(text, lang)]),
+        ),
     ...(left > 0 ? [pick(lang, `  … ${left} more`, `  … 另有 ${left} 個`)] : []),
   ].join("\n");
 }

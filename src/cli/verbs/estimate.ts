@@ -16,7 +16,7 @@ import type { Context, Verb } from "../context.ts";
 import { answerCases } from "../planner/cases.ts";
 import { split } from "../planner/draw.ts";
 import { readProfile, readText } from "../planner/inputs.ts";
-import { mfuTable } from "../planner/report.ts";
+import { memoryTable, mfuTable } from "../planner/report.ts";
 import { table } from "../table.ts";
 
 type Options = { profile?: string; schema: boolean };
@@ -72,7 +72,10 @@ function answer(context: Context, file: string, options: Options) {
   const good = results.filter((result): result is Estimate => !(result instanceof Error));
   if (good.length > 0) context.out(estimatesTable(good, lang));
   const [only] = good;
-  if (only && good.length === 1) context.out(`\n${split(only.time, lang)}\n\n${mfuTable(only.time, lang)}`);
+  if (only && good.length === 1) {
+    const parts = [memoryTable(only.memory, lang), split(only.time, lang), mfuTable(only.time, lang)];
+    context.out(`\n${parts.join("\n\n")}`);
+  }
   return good.length < results.length ? EXIT.usage : EXIT.done;
 }
 

@@ -16,16 +16,14 @@ import {
   type PlanRequest,
   type PrecisionName,
   PRECISIONS,
-  rejectedRows,
   requestFor,
-  type RejectedRow,
   SCHEDULES,
   searchAll,
-  type SearchResult,
   type Target,
   TARGETS,
   TimeModel,
   type Traits,
+  whyNot,
 } from "../../layout/index.ts";
 import type { Model } from "../../model/index.ts";
 import { type LoadedRecipe, loadRecipe } from "../../run/index.ts";
@@ -169,7 +167,7 @@ export const plan: Verb = {
             ? gather(eachWhatIf(request, found), (at) => line.show(context.say(PROGRESS.what, { at })))
             : [];
           line.clear();
-          const rejected = options.whyNot === undefined ? undefined : whyNot(result, options.whyNot);
+          const rejected = options.whyNot === undefined ? undefined : whyNot(request, result, options.whyNot);
           if (!context.json) {
             const traits = engineTraits(request.constraints.engine, found.training, request.traits);
             const step = new TimeModel(request.model, request.cluster, found.training, traits).step(
@@ -196,7 +194,7 @@ export const plan: Verb = {
             memory: plainMemory(found.memory),
             fallbacks: lost,
             whatIfs: what,
-            ...(rejected ? { whyNot: rejected } : {}),
+            ...(rejected ? { whyNot: rejected.rows, whyNotTotal: rejected.total } : {}),
           });
           return EXIT.done;
         }),
@@ -229,14 +227,6 @@ function gather<T>(each: Generator<T>, after: (at: number) => void): T[] {
     after(list.length);
   }
   return list;
-}
-
-/** Rejected layouts that hold all of the words. */
-function whyNot(result: SearchResult, words: string): RejectedRow[] {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  return rejectedRows(result).filter(({ name }) =>
-    wanted.every((word) => name.toLowerCase().split(" ").includes(word)),
-  );
 }
 
 /** What a recipe asks, with what was typed beside it in its place. */

@@ -1,3 +1,4 @@
+import type { Text } from "../../base/index.ts";
 import type { Schedule } from "../layout.ts";
 
 /**
@@ -43,27 +44,36 @@ export function scheduleProblem(
   pp: number,
   vpp: number,
   micros: number,
-): string | undefined {
+): Text | undefined {
   if (pp === 1 && vpp === 1) return undefined;
+  const say = (en: string, zh: string): Text => ({ en: `${schedule} ${en}`, zh: `${schedule} ${zh}` });
+  const few = (least: number) =>
+    micros >= least
+      ? undefined
+      : say(
+          `needs at least ${least} micro-batches, not ${micros}`,
+          `至少需要 ${least} 個微批次，而非 ${micros}`,
+        );
   switch (schedule) {
     case "interleaved1f1b":
-      if (vpp < 2) return "interleaved needs at least 2 virtual stages a rank";
-      if (pp < 2) return "interleaved needs at least 2 pipeline ranks";
+      if (vpp < 2) return say("needs at least 2 virtual stages a rank", "每個進程至少需要 2 個虛擬階段");
+      if (pp < 2) return say("needs at least 2 pipeline ranks", "至少需要 2 個流水線進程");
       return micros % pp === 0
         ? undefined
-        : `interleaved needs micro-batches (${micros}) in multiples of pp (${pp})`;
+        : say(
+            `needs micro-batches (${micros}) in multiples of pp (${pp})`,
+            `的微批次數（${micros}）須為 pp（${pp}）的倍數`,
+          );
     case "zbv":
-      if (vpp !== 2) return "zbv folds the pipeline once: vpp must be 2";
-      return micros >= 2 * pp - 1
-        ? undefined
-        : `zbv needs at least ${2 * pp - 1} micro-batches, not ${micros}`;
     case "dualpipev":
-      if (vpp !== 2) return "dualpipev folds the pipeline once: vpp must be 2";
-      return micros >= 2 * pp ? undefined : `dualpipev needs at least ${2 * pp} micro-batches, not ${micros}`;
+      if (vpp !== 2) return say("folds the pipeline once: vpp must be 2", "將流水線對折一次：vpp 須為 2");
+      return few(schedule === "zbv" ? 2 * pp - 1 : 2 * pp);
     case "gpipe":
     case "1f1b":
     case "zbh1":
-      return vpp === 1 ? undefined : `${schedule} runs one stage a rank: vpp must be 1`;
+      return vpp === 1
+        ? undefined
+        : say("runs one stage a rank: vpp must be 1", "每個進程只有一個階段：vpp 須為 1");
     default:
       return schedule satisfies never;
   }
@@ -72,7 +82,7 @@ export function scheduleProblem(
 /** @throws RangeError where `scheduleProblem` names a problem */
 export function buildOrder(schedule: Schedule, pp: number, vpp: number, micros: number): Order {
   const problem = scheduleProblem(schedule, pp, vpp, micros);
-  if (problem !== undefined) throw new RangeError(problem);
+  if (problem !== undefined) throw new RangeError(problem.en);
   const chunks = pp === 1 && vpp === 1 ? 1 : chunksOf(schedule, vpp);
   const perRank = micros * chunks * 3;
   const passes = new Int32Array(pp * perRank);

@@ -75,10 +75,10 @@ describe("orders", () => {
   });
 
   test("counts a schedule cannot run are named", () => {
-    expect(scheduleProblem("interleaved1f1b", 4, 2, 6)).toContain("multiples of pp");
-    expect(scheduleProblem("zbv", 4, 2, 3)).toContain("at least 7");
-    expect(scheduleProblem("dualpipev", 4, 1, 8)).toContain("vpp must be 2");
-    expect(scheduleProblem("1f1b", 4, 2, 8)).toContain("vpp must be 1");
+    expect(scheduleProblem("interleaved1f1b", 4, 2, 6)?.en).toContain("multiples of pp");
+    expect(scheduleProblem("zbv", 4, 2, 3)?.en).toContain("at least 7");
+    expect(scheduleProblem("dualpipev", 4, 1, 8)?.en).toContain("vpp must be 2");
+    expect(scheduleProblem("1f1b", 4, 2, 8)?.en).toContain("vpp must be 1");
     expect(() => buildOrder("zbh1", 4, 2, 8)).toThrow(RangeError);
   });
 });

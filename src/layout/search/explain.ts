@@ -1,5 +1,5 @@
 import { formatBytes, formatSeconds, type Text } from "../../base/index.ts";
-import { type Layout, worldOf } from "../layout.ts";
+import { type Layout, type Recompute, worldOf } from "../layout.ts";
 import { CATEGORIES, type Category, type MemoryReport } from "../memory/types.ts";
 import { STEP_TERMS, type Breakdown, type StepTerm } from "../time/index.ts";
 import type { ConstraintName } from "./problems.ts";
@@ -71,6 +71,23 @@ export function layoutName(layout: Layout, microBatch?: number): string {
   return parts.join(" ");
 }
 
+/** What the short form of a recomputation in a name stands for; undefined where the name says it all. */
+export function recomputeText(recompute: Recompute): Text | undefined {
+  if (recompute.kind === "selective") {
+    const { regions } = recompute;
+    return {
+      en: `recompute(${regions.length}) computes again: ${regions.join(", ")}`,
+      zh: `recompute(${regions.length}) 重算：${regions.join("、")}`,
+    };
+  }
+  if (recompute.kind === "none" || recompute.layers === undefined) return undefined;
+  const { layers } = recompute;
+  return {
+    en: `recompute:${layers} computes ${layers} whole layers of each stage again`,
+    zh: `recompute:${layers} 重算每個階段的 ${layers} 個整層`,
+  };
+}
+
 /** Seconds of each term in one layout beyond another; they add up to the difference of the steps. */
 export function difference(of: Breakdown, from: Breakdown): Breakdown {
   return Object.fromEntries(STEP_TERMS.map((term) => [term, of[term] - from[term]])) as Breakdown;
@@ -90,6 +107,14 @@ export function whySlower(other: Found, best: Found): Text {
     [...lost, ...won]
       .map(({ term, seconds }) => `${TERM_NAMES[term][lang]} ${pct(seconds)}`)
       .join(lang === "en" ? ", " : "、");
+  if (lost.length + won.length === 0) {
+    const room = formatBytes(Math.abs(other.free - best.free));
+    const more = other.free >= best.free;
+    return {
+      en: `${pct(total)}: the same pace, ${room} ${more ? "more" : "less"} free`,
+      zh: `${pct(total)}：速度相同，空閒${more ? "多" : "少"} ${room}`,
+    };
+  }
   return { en: `${pct(total)}: ${list("en")}`, zh: `${pct(total)}：${list("zh")}` };
 }
 
@@ -128,11 +153,13 @@ export function whyBest(best: Found, result: SearchResult): Text[] {
   const memory = result.rejected.filter(
     (r) => r.constraint === "memory" || r.constraint === "hostMemory",
   ).length;
+  const again = recomputeText(best.layout.recompute);
   const lines: Text[] = [
     {
       en: `${name} on ${worldOf(best.layout)} devices: ${formatSeconds(seconds)} a step, ${free} free on the fullest device.`,
       zh: `${name}，共 ${worldOf(best.layout)} 個加速器：每步 ${formatSeconds(seconds)}，最滿的加速器尚餘 ${free}。`,
     },
+    ...(again ? [{ en: `${again.en}.`, zh: `${again.zh}。` }] : []),
     { en: `The step goes to ${list("en")}.`, zh: `一步的時間：${list("zh")}。` },
     whereBytesGo(best.memory),
     {
@@ -166,41 +193,29 @@ export type RejectedGroup = {
 export type RejectedRow = {
   readonly name: string;
   readonly constraint: ConstraintName;
-  /** Bytes short for memory; least seconds of a step for slower; absent where a rule is broken. */
+  /** Bytes short for memory; seconds of a step for slower; absent where a rule is broken. */
   readonly amount?: number;
   readonly text: Text;
 };
 
-/** Every layout that lost, the near misses first; of illegal combinations one example a rule. */
-export function rejectedRows(result: SearchResult): RejectedRow[] {
-  const rows = result.rejected.map(({ layout, microBatch, constraint, amount }): RejectedRow => {
-    const by = constraint === "slower" ? formatSeconds(amount) : formatBytes(amount);
-    const name = CONSTRAINT_NAMES[constraint];
-    return {
-      name: layoutName(layout, microBatch),
-      constraint,
-      amount,
-      text:
-        constraint === "slower"
-          ? { en: `${name.en}: at least ${by} a step`, zh: `${name.zh}：每步至少 ${by}` }
-          : { en: `${name.en}: short by at least ${by}`, zh: `${name.zh}：至少還差 ${by}` },
-    };
-  });
-  rows.sort((a, b) =>
-    a.constraint === b.constraint
-      ? (a.amount as number) - (b.amount as number)
-      : a.constraint.localeCompare(b.constraint),
-  );
-  for (const [constraint, { example, detail }] of result.illegal) {
-    const name = CONSTRAINT_NAMES[constraint];
-    rows.push({
-      name: layoutName(example.layout, example.microBatch),
-      constraint,
-      text: { en: `${name.en}: ${detail.en}`, zh: `${name.zh}：${detail.zh}` },
-    });
-  }
-  return rows;
+/** What the search knows of a layout that lost: a bound. */
+export function rejectedRow({ layout, microBatch, constraint, amount }: Rejected): RejectedRow {
+  const by = constraint === "slower" ? formatSeconds(amount) : formatBytes(amount);
+  const name = CONSTRAINT_NAMES[constraint];
+  return {
+    name: layoutName(layout, microBatch),
+    constraint,
+    amount,
+    text:
+      constraint === "slower"
+        ? { en: `${name.en}: at least ${by} a step`, zh: `${name.zh}：每步至少 ${by}` }
+        : { en: `${name.en}: short by at least ${by}`, zh: `${name.zh}：至少還差 ${by}` },
+  };
 }
+
+/** What is known to lack little stands before what only might. */
+const closer = (a: Rejected, b: Rejected): boolean =>
+  (a.exact ?? false) === (b.exact ?? false) ? a.amount < b.amount : a.exact === true;
 
 /** Rejected layouts by binding constraint, with the nearest miss of each. */
 export function groupRejected(result: SearchResult): RejectedGroup[] {
@@ -210,20 +225,21 @@ export function groupRejected(result: SearchResult): RejectedGroup[] {
     if (!group) groups.set(r.constraint, { count: 1, closest: r });
     else {
       group.count++;
-      if (r.amount < group.closest.amount) group.closest = r;
+      if (closer(r, group.closest)) group.closest = r;
     }
   }
   const lost = [...groups].map(([constraint, { count, closest }]): RejectedGroup => {
     const name = layoutName(closest.layout, closest.microBatch);
     const slower = constraint === "slower";
     const amount = slower ? formatSeconds(closest.amount) : formatBytes(closest.amount);
+    const [en, zh] = closest.exact ? ["", ""] : ["at least ", "至少"];
     return {
       constraint,
       count,
       closest: { layout: closest.layout, microBatch: closest.microBatch, amount: closest.amount },
       text: {
-        en: `${count} x ${CONSTRAINT_NAMES[constraint].en}; closest ${name}, ${slower ? `at least ${amount}` : `short by at least ${amount}`}`,
-        zh: `${count} 個：${CONSTRAINT_NAMES[constraint].zh}；最接近的是 ${name}，${slower ? `至少 ${amount}` : `至少還差 ${amount}`}`,
+        en: `${count} x ${CONSTRAINT_NAMES[constraint].en}; closest ${name}, ${slower ? `at least ${amount}` : `short by ${en}${amount}`}`,
+        zh: `${count} 個：${CONSTRAINT_NAMES[constraint].zh}；最接近的是 ${name}，${slower ? `至少 ${amount}` : `${zh}還差 ${amount}`}`,
       },
     };
   });

@@ -28,7 +28,7 @@ export type SearchRequest = {
   readonly margin: number;
   /** Most layouts simulated. */
   readonly simulate: number;
-  /** Stop simulating when no remaining layout can beat the best one (default); false fills `simulate` for the list. */
+  /** Discard by bounds what cannot fit or cannot be the best (default); false looks at all that `simulate` allows. */
   readonly prune?: boolean;
 };
 

@@ -4,8 +4,9 @@ export {
   difference,
   groupRejected,
   layoutName,
+  recomputeText,
   type RejectedGroup,
-  rejectedRows,
+  rejectedRow,
   type RejectedRow,
   TERM_NAMES,
   whyBest,
@@ -21,6 +22,7 @@ export { QuickBounds } from "./quick.ts";
 export { fits, type Found, type MemoryModel } from "./found.ts";
 export {
   balancedStages,
+  type Rejected,
   search,
   type SearchResult,
   splits,

@@ -243,9 +243,7 @@ export function degreeProblem(
     );
   }
   const schedule = scheduleProblem(layout.schedule, pp, vpp, micros);
-  if (schedule) {
-    return say("schedule", schedule, `${layout.schedule} 不適用於 pp ${pp}、vpp ${vpp}、${micros} 個微批次`);
-  }
+  if (schedule) return { constraint: "schedule", detail: schedule };
   if (!ENGINE_SCHEDULES[engine].includes(layout.schedule)) {
     return say(
       "engine",

@@ -15,6 +15,8 @@ export type Rejected = {
   readonly constraint: ConstraintName;
   /** Bytes short for memory; least seconds for slower. */
   readonly amount: number;
+  /** Its memory was predicted, so `amount` is what it lacks; else a bound. */
+  readonly exact?: true;
 };
 
 export type Illegal = { count: number; readonly example: Candidate; readonly detail: Text };
@@ -66,7 +68,7 @@ export function search(request: SearchRequest): SearchResult {
     considered++;
     const { quick } = of(candidate.microBatch);
     const bytes = quick.bytes(candidate.layout);
-    if (bytes > largest) {
+    if (bytes > largest && request.prune !== false) {
       const { layout, microBatch } = candidate;
       rejected.push({ layout, microBatch, constraint: "memory", amount: bytes - largest });
       short(candidate.layout, candidate.microBatch, bytes - largest);
@@ -98,6 +100,7 @@ export function search(request: SearchRequest): SearchResult {
         microBatch,
         constraint: tried.host ? "hostMemory" : "memory",
         amount: tried.short,
+        ...(tried.bound ? {} : { exact: true as const }),
       });
       short(layout, microBatch, tried.short);
       continue;
@@ -131,6 +134,8 @@ type Tried = {
   readonly fitted?: { readonly layout: Layout; readonly memory: MemoryReport; readonly free: number };
   readonly short: number;
   readonly host: boolean;
+  /** `short` is what a more frugal layout lacks. */
+  readonly bound?: true;
 };
 
 /**
@@ -167,7 +172,7 @@ class Room {
       least = tried.fitted || tried.host ? 0 : tried.short;
       this.#families.set(key, least);
     }
-    if (least > 0) return { short: least, host: false };
+    if (least > 0) return { short: least, host: false, bound: true };
     return this.#fit(layout, { ...this.#request.training, microBatch: candidate.microBatch }, time, homes);
   }
 

@@ -7,10 +7,10 @@ import {
   plan,
   planFrom,
   type PlanRequest,
-  type RejectedRow,
-  rejectedRows,
   searchAll,
+  type SearchResult,
   TARGETS,
+  whyNot,
 } from "../../../src/layout/index.ts";
 import type { Answer, Ask, Failure, Winner } from "./protocol.ts";
 import { requestOf, viewOf } from "./request.ts";
@@ -20,7 +20,7 @@ import { requestOf, viewOf } from "./request.ts";
  * the other searches the whole space when it rests, so that a search under way never delays the next drag.
  */
 let latest = 0;
-let rejected: readonly RejectedRow[] = [];
+let searched: { readonly request: PlanRequest; readonly result: SearchResult } | undefined;
 
 const post = (answer: Answer) => (self as unknown as { postMessage(a: Answer): void }).postMessage(answer);
 /** Lets messages that came meanwhile be seen. */
@@ -43,11 +43,10 @@ self.onmessage = (event: MessageEvent<Ask>) => {
 async function answer(ask: Exclude<Ask, { mode: "stop" }>): Promise<void> {
   const { id } = ask;
   if (ask.mode === "why") {
-    const words = ask.words.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = rejected.filter((row) =>
-      words.every((word) => row.name.toLowerCase().split(" ").includes(word)),
-    );
-    post({ id, kind: "rejected", rows: rows.slice(0, 40), total: rows.length });
+    const { rows, total } = searched
+      ? whyNot(searched.request, searched.result, ask.words)
+      : { rows: [], total: 0 };
+    post({ id, kind: "rejected", rows, total });
     return;
   }
   const began = performance.now();
@@ -65,7 +64,7 @@ async function answer(ask: Exclude<Ask, { mode: "stop" }>): Promise<void> {
     return;
   }
   const result = searchAll(request);
-  rejected = rejectedRows(result);
+  searched = { request, result };
   const made = planFrom(request, result);
   if (!made.ok) throw made.error;
   const found = made.value;

@@ -177,7 +177,7 @@ const training = z.strictObject({
 
 const flag = () => z.boolean().optional();
 const format = () => z.enum(["fp32", "bf16", "fp8", "fp4"]).optional();
-const traits = z.strictObject({
+export const traitsSchema = z.strictObject({
   compute: key(format(), "format of dense products", "稠密乘法的格式"),
   expertCompute: key(format(), "format of the experts' products", "專家乘法的格式"),
   overlapData: key(flag(), "gradient and weight exchange is hidden", "梯度與權重通訊被隱藏"),
@@ -257,7 +257,7 @@ export const caseSchema = z.strictObject({
     "一步訓練的內容；沒有 `settings` 時必填",
   ),
   traits: key(
-    traits.default({}),
+    traitsSchema.default({}),
     "how the stack runs; absent keys are the engine's",
     "框架的執行方式；省略的鍵取引擎的值",
   ),

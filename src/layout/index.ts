@@ -76,7 +76,7 @@ export {
   traitsFor,
 } from "./time/index.ts";
 export { type CaseModel, type EstimateCase, readCase } from "./case.ts";
-export { casesJsonSchema } from "./case-schema.ts";
+export { casesJsonSchema, traitsSchema } from "./case-schema.ts";
 export { estimate, type Estimate, plainMemory } from "./estimate.ts";
 export { HOST_LAYER_SECONDS, OVERLAPPED, type Stack, stackTraits } from "./stacks.ts";
 export { requestFor } from "./export/target.ts";

@@ -194,7 +194,7 @@ function noPlan(request: PlanRequest, result: SearchResult) {
       devices,
       batch: training.globalBatch,
       sequence: training.sequence,
-      why: commonest(result),
+      why: commonest(request, result, devices),
     });
   }
   const { layout, microBatch, short } = result.nearest;
@@ -208,9 +208,18 @@ function noPlan(request: PlanRequest, result: SearchResult) {
 }
 
 /** The rule that most combinations break, by its example. */
-function commonest({ illegal }: SearchResult): Text {
+function commonest({ constraints }: PlanRequest, { illegal }: SearchResult, devices: number): Text {
   const [most] = [...illegal.values()].sort((a, b) => b.count - a.count);
   if (!most) {
+    for (const name of ["pp", "tp", "cp"] as const) {
+      const asked = constraints[name];
+      if (!asked || asked.some((degree) => devices % degree === 0)) continue;
+      const list = asked.join(", ");
+      return {
+        en: `${name} ${list} does not divide ${devices} devices`,
+        zh: `${name} ${list} 不能整除 ${devices} 個加速器`,
+      };
+    }
     return {
       en: "the degrees asked for do not divide the devices, or the model has too few layers for them",
       zh: "所要求的並行度無法整除加速器數，或模型層數不足",

@@ -12,7 +12,7 @@ import {
   withProfile,
 } from "../../cluster/index.ts";
 import { layerLoads, readLoads } from "../../experts/index.ts";
-import { type RoutingLoad, routingLoads } from "../../layout/index.ts";
+import { type RoutingLoad, routingLoads, type Traits, traitsSchema } from "../../layout/index.ts";
 import { importModel, KNOWN_MODELS, knownConfig, type Model, moeOf, parseModel } from "../../model/index.ts";
 import { type Located, located, parseLocated } from "./locate.ts";
 
@@ -69,6 +69,17 @@ const fail = catalog({
     exit: EXIT.usage,
     message: { en: "{option}: '{text}' is unknown", zh: "{option}：不認識「{text}」" },
     next: { en: "known: {known}", zh: "可用：{known}" },
+  },
+  PLAN_TRAIT: {
+    exit: EXIT.usage,
+    message: {
+      en: "--traits: '{text}' is not understood",
+      zh: "--traits：看不懂「{text}」",
+    },
+    next: {
+      en: "for example --traits deduplicate,overlapExpert=0.8; known: {known} (meanings: docs/en/planner.md, section Estimate)",
+      zh: "例如 --traits deduplicate,overlapExpert=0.8；可用：{known}（含義見 docs/zh/planner.md 的「估算」一節）",
+    },
   },
   PLAN_NUMBER: {
     exit: EXIT.usage,
@@ -201,6 +212,23 @@ export function names<T extends string>(option: string, text: string, known: rea
     if (!found) throw fail("PLAN_NAME", { option, text: part, known: known.join(", ") });
     return found;
   });
+}
+
+/** `--traits deduplicate,overlapExpert=0.8`: how the stack runs, in the words of a case's `traits`. */
+export function traitsOf(text: string): Partial<Traits> {
+  const known = Object.keys(traitsSchema.shape).join(", ");
+  return Object.assign(
+    {},
+    ...text.split(",").map((part) => {
+      const [name = "", value = "true"] = part.trim().split("=");
+      const number = Number(value);
+      const plain =
+        value === "true" || value === "false" ? value === "true" : Number.isNaN(number) ? value : number;
+      const read = traitsSchema.safeParse({ [name]: plain });
+      if (!read.success) throw fail("PLAN_TRAIT", { text: part.trim(), known });
+      return read.data;
+    }),
+  );
 }
 
 export const missing = (option: string): TesseraError => fail("PLAN_MISSING", { option });

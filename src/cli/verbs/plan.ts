@@ -38,6 +38,7 @@ import {
   ratio,
   readModel,
   readRouting,
+  traitsOf,
 } from "../planner/inputs.ts";
 import { piecesText, rankPieces } from "../planner/pieces.ts";
 import { recipeRequest } from "../planner/recipe.ts";
@@ -77,6 +78,7 @@ type Options = {
   swap?: string;
   margin?: string;
   padBatch?: string;
+  traits?: string;
 };
 
 /** Searches the best layout of a model on a cluster and explains it. */
@@ -111,6 +113,7 @@ export const plan: Verb = {
       .option("--no-mtp", "do not train multi-token-prediction modules")
       .option("--imbalance <ratio>", "tokens of the most loaded expert rank over the mean")
       .option("--loads <file>", "recorded expert loads, as tessera balance reads them, instead of one ratio")
+      .option("--traits <list>", "how the stack runs: deduplicate,overlapExpert=0.8 (keys as in a case)")
       .option("--pp <list>", "allowed degrees, like 4,8 (the same for the options below)")
       .option("--vpp <list>")
       .option("--tp <list>")
@@ -254,8 +257,9 @@ function requestOf(
   };
 }
 
-/** How unevenly experts are loaded: one ratio, or what was recorded. */
-const loadTraits = (cwd: string, { imbalance, loads }: Options, model: Model): Partial<Traits> => ({
+/** How the stack runs, and how unevenly experts are loaded: one ratio, or what was recorded. */
+const loadTraits = (cwd: string, { traits, imbalance, loads }: Options, model: Model): Partial<Traits> => ({
+  ...(traits ? traitsOf(traits) : {}),
   ...(imbalance ? { imbalance: ratio("--imbalance", imbalance, 1, 1000) } : {}),
   ...(loads ? { routing: readRouting(cwd, loads, model) } : {}),
 });

@@ -83,7 +83,7 @@ export function recomputeText(recompute: Recompute): Text | undefined {
   if (recompute.kind === "none" || recompute.layers === undefined) return undefined;
   const { layers } = recompute;
   return {
-    en: `recompute:${layers} computes ${layers} whole layers of each stage again`,
+    en: `recompute:${layers} computes ${layers} whole ${layers === 1 ? "layer" : "layers"} of each stage again`,
     zh: `recompute:${layers} 重算每個階段的 ${layers} 個整層`,
   };
 }

@@ -26,7 +26,7 @@ const request = {
   model,
   cluster,
   training: training(4096),
-  constraints: { engine: "megatron" as const },
+  constraints: { engine: "megatron" as const, microBatch: [1, 2, 4, 8] },
   simulate: 200,
 };
 const timed = <T>(run: () => T): [T, number] => {

@@ -88,7 +88,7 @@ function bestOf(request: PlanRequest, worlds: readonly number[], tries = worlds.
   return best && runSearch({ ...request, world: best.world });
 }
 
-export function runSearch(request: PlanRequest, prune = true): SearchResult {
+export function runSearch(request: PlanRequest, prune = true, filter = true): SearchResult {
   const world = request.world ?? clusterDevices(request.cluster);
   return search({
     model: request.model,
@@ -101,6 +101,7 @@ export function runSearch(request: PlanRequest, prune = true): SearchResult {
     margin: request.margin ?? MARGIN,
     simulate: request.simulate ?? 200,
     prune,
+    filter,
   });
 }
 

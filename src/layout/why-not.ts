@@ -85,7 +85,7 @@ function alone(request: PlanRequest, one: Rejected, best: Found | undefined): Re
     optimizerOffload: [offload.optimizer],
     microBatch: [microBatch],
   };
-  const result = runSearch({ ...request, constraints: only, simulate: 1 }, false);
+  const result = runSearch({ ...request, constraints: only, simulate: 1 }, true, false);
   const [found] = result.found;
   if (found && best) return slowerRow(found, best);
   const [lost] = result.rejected;

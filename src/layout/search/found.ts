@@ -28,7 +28,9 @@ export type SearchRequest = {
   readonly margin: number;
   /** Most layouts simulated. */
   readonly simulate: number;
-  /** Discard by bounds what cannot fit or cannot be the best (default); false looks at all that `simulate` allows. */
+  /** Discard by a bound of its states what cannot fit (default); false predicts the memory of that too. */
+  readonly filter?: boolean;
+  /** Stop simulating when no remaining layout can beat the best one (default); false fills `simulate` for the list. */
   readonly prune?: boolean;
 };
 

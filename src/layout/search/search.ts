@@ -68,7 +68,7 @@ export function search(request: SearchRequest): SearchResult {
     considered++;
     const { quick } = of(candidate.microBatch);
     const bytes = quick.bytes(candidate.layout);
-    if (bytes > largest && request.prune !== false) {
+    if (bytes > largest && request.filter !== false) {
       const { layout, microBatch } = candidate;
       rejected.push({ layout, microBatch, constraint: "memory", amount: bytes - largest });
       short(candidate.layout, candidate.microBatch, bytes - largest);

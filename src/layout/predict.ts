@@ -16,11 +16,19 @@ export function predictMemory(
   training: Training,
   engine: Engine,
   homes: readonly StageHome[],
-  traits?: Pick<Traits, "imbalance" | "routing">,
+  traits?: Pick<Traits, "imbalance" | "routing"> & Partial<Pick<Traits, "compute" | "expertCompute">>,
   at: "p50" | "p99" = "p99",
   stack?: MegatronStack,
 ): MemoryReport {
   const framework = Math.max(...homes.map((home) => home.device.contextBytes));
   const load = expertLoad(traits ?? { imbalance: 1 }, layout.ep)[at];
-  return memoryOf(model, layout, training, { engine, framework, load, ...(stack ? { stack } : {}) });
+  const { compute, expertCompute = compute } = traits ?? {};
+  const formats = compute && expertCompute ? { formats: { compute, expertCompute } } : {};
+  return memoryOf(model, layout, training, {
+    engine,
+    framework,
+    load,
+    ...formats,
+    ...(stack ? { stack } : {}),
+  });
 }

@@ -75,6 +75,20 @@ describe("plain PyTorch stacks", () => {
     expect(loss("veomni")).toBe(2 * logits);
   });
 
+  test("Transformer Engine keeps what its products multiplied, torch what it was given", () => {
+    const kept = (engine: string, compute: string) =>
+      bytesOf({
+        engine,
+        layout: { zero: 1 },
+        training: { ...training, precision: "bf16" },
+        traits: { compute },
+      }).activations;
+    // A layer: both norms' outputs and the block's product in one byte for two; the core's output once more, in one.
+    const saved = 32 * 8192 * (4096 + 4096 + 14336 - 4096);
+    expect(kept("megatron", "bf16") - kept("megatron", "fp8")).toBe(saved);
+    expect(kept("torchtitan", "bf16")).toBe(kept("torchtitan", "fp8"));
+  });
+
   test("a pipeline keeps weights gathered, and gradients summed in fp32, of all of its layers", () => {
     const unshard = (layout: Record<string, unknown>) =>
       bytesOf({ engine: "torchtitan", layout: { pp: 2, stages: [16, 16], ...layout }, training }).unshard;

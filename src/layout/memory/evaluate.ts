@@ -3,7 +3,7 @@ import type { Model } from "../../model/index.ts";
 import { type Layout, microBatches, stageRank, stageRanks, type Training, worldOf } from "../layout.ts";
 import { gathered } from "./gather.ts";
 import { namedGradients, padVocabulary, scopeOf, standing, stageNeeds } from "./megatron.ts";
-import { MEGATRON_2026, type MegatronStack } from "./stack.ts";
+import { MEGATRON_2026, type MegatronStack, type ProductFormats } from "./stack.ts";
 import type { StageNeed } from "./parts.ts";
 import { finish, hostActivations, peakOf } from "./peak.ts";
 import type { Scope } from "./saved.ts";
@@ -16,6 +16,8 @@ import type { Bytes, EngineKind, MemoryReport, RankClass, RankMemory } from "./t
 export type MemoryOptions = {
   readonly engine: EngineKind;
   readonly stack?: MegatronStack;
+  /** Formats of products; absent: that of the activations. */
+  readonly formats?: ProductFormats;
   /** Outside the tensor allocator: device context, communicators. From the device. */
   readonly framework?: number;
   /** Tokens that a rank's experts compute against their even share; 1 is balanced. */
@@ -55,7 +57,8 @@ type Classes = {
 function megatronClasses(model: Model, layout: Layout, training: Training, options: MemoryOptions): Classes {
   const ranks = stageRanks(layout);
   const stack = options.stack ?? MEGATRON_2026;
-  const scope = scopeOf(model, layout, training, options.load ?? 1);
+  const formats = stack.keepsCasts ? options.formats : undefined;
+  const scope = scopeOf(model, layout, training, options.load ?? 1, formats);
   const setting: Setting = { stack, scope, needs: stageNeeds(model, layout, training, scope, stack) };
   const list = Array.from({ length: layout.pp }, (_, ppRank) => ({
     first: ppRank * ranks,

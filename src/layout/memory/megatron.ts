@@ -7,10 +7,11 @@
  * `bench/layout/memory.ts` compares with 344 measured ranks.
  */
 import { bodyWeights, type LayerBody, type Model, type Weight } from "../../model/index.ts";
+import type { MathFormat } from "../../cluster/index.ts";
 import type { Layout, Recompute, Training } from "../layout.ts";
 import { identity, memo } from "./memo.ts";
 import { type Part, type Saved, stageNeed, type StageNeed } from "./parts.ts";
-import { MEGATRON_2026, type MegatronStack } from "./stack.ts";
+import { MEGATRON_2026, type MegatronStack, type ProductFormats } from "./stack.ts";
 import { layerSaved, routedTokens, type Scope } from "./saved.ts";
 import {
   lastStage,
@@ -28,9 +29,21 @@ export const padVocabulary =
     return Math.ceil(rows / unit) * unit;
   };
 
-export function scopeOf(model: Model, layout: Layout, training: Training, load: number): Scope {
+/** Bytes of an input element that Transformer Engine keeps for the gradient of a weight: the cast it multiplied, not what was cast. */
+const KEPT: Readonly<Record<MathFormat, number>> = { fp32: 4, bf16: 2, fp8: 1, fp4: 0.5 + 1 / 16 };
+
+/** @param formats what products multiply in, where their casts are kept */
+export function scopeOf(
+  model: Model,
+  layout: Layout,
+  training: Training,
+  load: number,
+  formats?: ProductFormats,
+): Scope {
   const tokens = (training.sequence * training.microBatch) / layout.cp;
   const { activations, dispatch } = training.precision;
+  const activation = activations === "float32" ? 4 : 2;
+  const kept = (format: MathFormat | undefined) => (format ? Math.min(activation, KEPT[format]) : activation);
   return {
     hidden: model.hidden,
     streams: model.streams,
@@ -43,7 +56,9 @@ export function scopeOf(model: Model, layout: Layout, training: Training, load: 
     etp: layout.etp,
     cp: layout.cp,
     contextParallel: layout.contextParallel,
-    activation: activations === "float32" ? 4 : 2,
+    activation,
+    input: kept(formats?.compute),
+    expertInput: kept(formats?.expertCompute),
     dispatch: dispatch === "float32" ? 4 : dispatch === "fp8" ? 1 + 1 / 32 : 2,
     load,
     capacityFactor: training.capacityFactor ?? null,
@@ -177,7 +192,7 @@ const partOfBody = memo<LayerBody, Part>();
 
 /** Everything a layer's part depends on, besides its body. */
 export function partKey(s: Scope, recompute: Recompute, layout: Layout): string {
-  const tokens = `${s.rows}/${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}`;
+  const tokens = `${s.rows}/${s.tokens}/${s.sharded}/${s.load}/${s.capacityFactor}/${s.activation}/${s.dispatch}/${s.input}/${s.expertInput}`;
   const ways = `${s.tp}/${s.etp}/${s.cp}/${s.contextParallel}/${layout.ep}/${s.streams}`;
   const again = recompute.kind === "selective" ? recompute.regions.join() : recompute.kind;
   return `${tokens}/${ways}/${again}/${layout.offload.activations.join()}`;
@@ -203,8 +218,14 @@ export function stageNeeds(
 }
 
 /** Bytes that one micro-batch moves to the host in every virtual stage. */
-export const offloadedBytes = (model: Model, layout: Layout, training: Training, load: number): number[] =>
-  stageNeeds(model, layout, training, scopeOf(model, layout, training, load), MEGATRON_2026).map(
+export const offloadedBytes = (
+  model: Model,
+  layout: Layout,
+  training: Training,
+  load: number,
+  formats: ProductFormats,
+): number[] =>
+  stageNeeds(model, layout, training, scopeOf(model, layout, training, load, formats), MEGATRON_2026).map(
     ({ host }) => host,
   );
 

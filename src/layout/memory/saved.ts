@@ -37,6 +37,9 @@ export type Scope = {
   /** Bytes of an activation element; of one sent to an expert. */
   readonly activation: number;
   readonly dispatch: number;
+  /** Bytes of an input element that a product keeps, and an expert's: as many as it multiplies where the stack keeps its casts. */
+  readonly input: number;
+  readonly expertInput: number;
   /** (token, expert) pairs that this rank's experts compute for each (token, choice) pair it sends: 1 when balanced. */
   readonly load: number;
   readonly capacityFactor: number | null;
@@ -63,10 +66,13 @@ const INTO_CORE = { module: "attention", input: "coreAttention" } as const;
  */
 function branchNorm(scope: Scope, { spec }: Sublayer): Saved[] {
   const one = scope.sharded * scope.hidden * scope.activation;
-  const regions = standsAlone(spec.kind) ? (["norm"] as const) : spec.kind === "dense" ? MLP : ATTENTION;
+  const alone = standsAlone(spec.kind);
+  const regions = alone ? (["norm"] as const) : spec.kind === "dense" ? MLP : ATTENTION;
+  // A norm that is fused into the product hands over its cast; another's output goes to several readers.
+  const output = alone ? one : (one * scope.input) / scope.activation;
   return [
     { module: "norm", bytes: one + 4 * scope.sharded, regions: [] },
-    { module: "norm", bytes: one, regions },
+    { module: "norm", bytes: output, regions },
   ];
 }
 
@@ -74,10 +80,13 @@ function branchNorm(scope: Scope, { spec }: Sublayer): Saved[] {
 export const standsAlone = (kind: Sublayer["spec"]["kind"]): boolean =>
   kind === "latent" || kind === "compressed" || kind === "moe";
 
-/** Output of flash attention with its log-sum-exp (fp32, one a head and token). */
-const coreOutput = (output: number, logSumExp: number): Saved[] => [
-  { module: "attention", bytes: output, regions: ATTENTION },
+/** Output of flash attention with its log-sum-exp (fp32, one a head and token); a projection that casts it keeps its own copy. */
+const coreOutput = (s: Scope, output: number, logSumExp: number): Saved[] => [
+  { module: "attention", bytes: output, regions: s.input < s.activation ? CORE : ATTENTION },
   { module: "attention", bytes: logSumExp, regions: CORE },
+  ...(s.input < s.activation
+    ? [{ module: "attention" as const, bytes: (output * s.input) / s.activation, regions: ATTENTION }]
+    : []),
 ];
 
 /** Hyper-connections keep all streams before each branch, and the branch's output for mixing. */
@@ -104,7 +113,7 @@ function grouped(spec: GroupedAttention, s: Scope): Saved[] {
   return [
     { ...INTO_CORE, bytes: a * (query + keyValue) * spec.headDim, regions: ATTENTION },
     { ...INTO_CORE, bytes: a * keyValue * spec.valueDim, regions: ATTENTION },
-    ...coreOutput(output, 4 * s.tokens * query),
+    ...coreOutput(s, output, 4 * s.tokens * query),
     ...(spec.queryKeyNorm
       ? [{ module: "attention" as const, bytes: a * (query + keyValue) * spec.headDim, regions: ATTENTION }]
       : []),
@@ -134,10 +143,10 @@ function latent(spec: LatentAttention, s: Scope): Saved[] {
   const low = spec.keyValueRank + (spec.queryRank ?? 0);
   return [
     // Low-rank queries and keys before and after their norms.
-    { module: "attention", bytes: 2 * a * low, regions: ATTENTION },
+    { module: "attention", bytes: (a + s.input * s.tokens) * low, regions: ATTENTION },
     { ...INTO_CORE, bytes: 2 * a * heads * queryKey, regions: UP },
     { ...INTO_CORE, bytes: a * heads * spec.valueDim, regions: UP },
-    ...coreOutput(output, 4 * s.tokens * heads),
+    ...coreOutput(s, output, 4 * s.tokens * heads),
     ...(spec.gated ? [{ module: "attention" as const, bytes: 2 * output, regions: ATTENTION }] : []),
     ...exchanged(s, output),
     ...(spec.indexer?.owned ? indexer(spec.indexer, s) : []),
@@ -154,7 +163,7 @@ function compressed(spec: CompressedAttention, s: Scope): Saved[] {
     { ...INTO_CORE, bytes: a * heads * dim, regions: UP },
     // The one key/value head before and after its norm.
     { ...INTO_CORE, bytes: 2 * a * dim, regions: UP },
-    ...coreOutput(a * heads * dim, 4 * s.tokens * heads),
+    ...coreOutput(s, a * heads * dim, 4 * s.tokens * heads),
     { module: "attention", bytes: (a * spec.outputGroups * spec.outputRank) / s.tp, regions: ATTENTION },
     ...(spec.ratio === 0
       ? []
@@ -193,7 +202,7 @@ function dense(width: number, gated: boolean, s: Scope): Saved[] {
   const one = (s.activation * s.tokens * width) / s.tp;
   return [
     { module: "mlp", bytes: one * (gated ? 2 : 1), regions: MLP },
-    { module: "mlp", bytes: one, regions: MLP },
+    { module: "mlp", bytes: (one * s.input) / s.activation, regions: MLP },
   ];
 }
 
@@ -205,9 +214,17 @@ function mixture(spec: MoeFeedForward, s: Scope): Saved[] {
   return [
     // Row map of the fused permutation: int32, 2 * experts + 1 a token.
     { module: "router", bytes: s.sharded * 4 * (2 * spec.experts + 1), regions: ["moe"] },
-    { module: "experts", bytes: pairs * spec.expertHidden * s.dispatch, regions: ["moe"] },
+    {
+      module: "experts",
+      bytes: pairs * spec.expertHidden * Math.min(s.dispatch, s.expertInput),
+      regions: ["moe"],
+    },
     { module: "experts", bytes: one * (spec.gated ? 2 : 1), regions: ["moe"], input: "moeActivation" },
-    { module: "experts", bytes: one, regions: ["moe", "moeActivation"] },
+    {
+      module: "experts",
+      bytes: (one * s.expertInput) / s.activation,
+      regions: ["moe", "moeActivation"],
+    },
     ...(shared > 0
       ? [
           {
@@ -215,7 +232,11 @@ function mixture(spec: MoeFeedForward, s: Scope): Saved[] {
             bytes: shared * (spec.gated ? 2 : 1),
             regions: ["moe", "sharedExperts"] as const,
           },
-          { module: "sharedExperts" as const, bytes: shared, regions: ["moe", "sharedExperts"] as const },
+          {
+            module: "sharedExperts" as const,
+            bytes: (shared * s.input) / s.activation,
+            regions: ["moe", "sharedExperts"] as const,
+          },
         ]
       : []),
     // A latent mixture keeps the combined latent output for the projection back.

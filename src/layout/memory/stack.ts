@@ -1,5 +1,10 @@
 /** Stacks whose layers the Megatron-class memory model describes: what differs between them and between their releases. */
+import type { MathFormat } from "../../cluster/index.ts";
+
 const MiB = 2 ** 20;
+
+/** What dense products multiply in, and those of experts. */
+export type ProductFormats = { readonly compute: MathFormat; readonly expertCompute: MathFormat };
 
 /** What differs between releases of the stack. */
 export type MegatronStack = {
@@ -22,6 +27,8 @@ export type MegatronStack = {
    * own on an fp32 copy of the logits, whose log-softmax is kept (over tp: torch.distributed.tensor.parallel.loss_parallel).
    */
   readonly crossEntropy: "fused" | "plain" | "float";
+  /** Products in 8 bits keep the cast of their input (Transformer Engine), or the input (torchao). */
+  readonly keepsCasts: boolean;
   /** Rows of the vocabulary are padded to this times tp (`--make-vocab-size-divisible-by`). */
   readonly vocabularyMultiple: number;
 };
@@ -35,6 +42,7 @@ export const MEGATRON_2026: MegatronStack = {
   groupedPlaceholders: "shape",
   headPlaceholder: "kept",
   crossEntropy: "fused",
+  keepsCasts: true,
   vocabularyMultiple: 128,
 };
 
@@ -57,5 +65,6 @@ export const FSDP2_STACK: MegatronStack = {
   groupedPlaceholders: "none",
   headPlaceholder: "none",
   crossEntropy: "float",
+  keepsCasts: false,
   vocabularyMultiple: 1,
 };

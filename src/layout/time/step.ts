@@ -306,7 +306,7 @@ function withOffload(
 ): StageCosts {
   if (layout.offload.activations.length === 0) return costs;
   const load = expertLoad(traits, layout.ep).slowest;
-  const moving = offloadedBytes(model, layout, training, load).map(
+  const moving = offloadedBytes(model, layout, training, load, traits).map(
     (bytes, stage) => bytes / (homes[stageRank(layout, stage)] as StageHome).device.hostBandwidth,
   );
   const open = (work: number, stage: number) => Math.max(work, moving[stage] as number);

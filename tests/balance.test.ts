@@ -90,7 +90,7 @@ test("an EPLB map with an expert twice on a rank is parted, and that is told and
 test("a bound that is high is explained, and a reader that closes the pipe early is no crash", () => {
   writeFileSync(join(folder, "heavy.json"), "[[100,1,1,1]]");
   const done = balance("heavy.json", "--ranks", "4");
-  expect(done.stderr).toContain("layer 0 cannot be below 3.883: expert 0 too heavy for these slots");
+  expect(done.stderr).toContain("layer 0 cannot be below 3.883: expert 0 is too heavy for these slots");
   const program = `"${process.execPath}" "${join(ROOT, "bin/tessera.mjs")}" balance loads.json ${SHAPE.join(" ")}`;
   const piped = spawnSync("sh", ["-c", `${program} | true`], {
     cwd: folder,

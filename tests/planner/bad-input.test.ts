@@ -221,8 +221,8 @@ test.each(CLUSTERS)("the cluster %j", (cluster, code, words, place) => {
 });
 
 const DEGREES: readonly (readonly [object, object, string, RegExp])[] = [
-  [LLAMA, { tp: "3" }, "PLAN_NO_LAYOUT", /degrees asked for/],
-  [LLAMA, { pp: "16" }, "PLAN_NO_LAYOUT", /degrees asked for/],
+  [LLAMA, { tp: "3" }, "PLAN_NO_LAYOUT", /tp 3 does not divide 8 devices/],
+  [LLAMA, { pp: "16" }, "PLAN_NO_LAYOUT", /pp 16 does not divide 8 devices/],
   [LLAMA, { ep: "8" }, "PLAN_NO_LAYOUT", /no experts to spread/],
   [V3, { ep: "5" }, "PLAN_NO_LAYOUT", /ep 5 does not divide 32 experts/],
   [V3, { cp: "8", sequence: "4100" }, "PLAN_NO_LAYOUT", /sequence 4100/],

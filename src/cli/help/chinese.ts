@@ -37,6 +37,10 @@ export const CHINESE: Readonly<Record<string, string>> = {
   "allowed degrees, like 4,8 (the same for the options below)": "允許的並行度，例如 4,8（以下選項相同）",
   "1f1b,interleaved1f1b,zbh1,zbv,dualpipev": "1f1b,interleaved1f1b,zbh1,zbv,dualpipev",
   "keep optimizer state on the host": "把優化器狀態放在主機記憶體",
+  "how the stack runs: deduplicate,overlapExpert=0.8 (keys as in a case)":
+    "框架的執行方式：deduplicate,overlapExpert=0.8（鍵與案例相同）",
+  "share of the batch that empty sequences may add where it does not divide":
+    "批次不能整除時，空序列最多可補上的比例",
   "share of device memory kept free (default 0.04)": "加速器記憶體保留不用的比例（預設 0.04）",
   "alternatives listed": "列出的備選數",
   "print the settings of another stack instead": "改為輸出其他訓練框架的設定",

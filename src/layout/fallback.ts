@@ -103,11 +103,12 @@ export function* eachFallback(request: PlanRequest, full: Plan, most = 8): Gener
 
 /** Keeps what a running job cannot change cheaply, so that hundreds of layouts are looked at instead of ten thousands. */
 function narrow(request: PlanRequest, full: Plan): PlanRequest["constraints"] {
-  const { tp, cp, etp, zero, offload } = full.layout;
+  const { tp, cp, contextParallel, etp, zero, offload } = full.layout;
   return {
     ...request.constraints,
     tp: [tp],
     cp: [cp],
+    contextParallel: [contextParallel],
     etp: [etp],
     zero: [zero],
     optimizerOffload: [...new Set([offload.optimizer, request.constraints.engine === "tessera" ? 0 : 1])],

@@ -69,13 +69,15 @@ function slowerRow(found: Found, best: Found): RejectedRow {
 /** A search in which it is the only candidate. */
 function alone(request: PlanRequest, one: Rejected, best: Found | undefined): RejectedRow {
   const { layout, microBatch } = one;
-  const { pp, vpp, tp, cp, ep, etp, dpReplicate, zero, schedule, recompute, offload } = layout;
+  const { pp, vpp, tp, cp, ep, etp, dpReplicate, zero, schedule, recompute, offload, contextParallel } =
+    layout;
   const only: Constraints = {
     ...request.constraints,
     pp: [pp],
     vpp: [vpp],
     tp: [tp],
     cp: [cp],
+    contextParallel: [contextParallel],
     ep: [ep],
     etp: [etp],
     dpReplicate: [dpReplicate],

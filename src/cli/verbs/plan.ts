@@ -79,6 +79,7 @@ type Options = {
   margin?: string;
   padBatch?: string;
   traits?: string;
+  contextParallel?: string;
 };
 
 /** Searches the best layout of a model on a cluster and explains it. */
@@ -118,6 +119,7 @@ export const plan: Verb = {
       .option("--vpp <list>")
       .option("--tp <list>")
       .option("--cp <list>")
+      .option("--context-parallel <list>", "allGather,ring,ulysses")
       .option("--ep <list>")
       .option("--etp <list>")
       .option("--replicate <list>")
@@ -264,6 +266,8 @@ const loadTraits = (cwd: string, { traits, imbalance, loads }: Options, model: M
   ...(loads ? { routing: readRouting(cwd, loads, model) } : {}),
 });
 
+const CONTEXT_PARALLEL = ["allGather", "ring", "ulysses"] as const;
+
 /** Limits to the search that were typed. */
 function constraintsOf(options: Options): Partial<Constraints> {
   const list = (key: keyof Constraints, text: string | undefined) => {
@@ -279,6 +283,9 @@ function constraintsOf(options: Options): Partial<Constraints> {
     ...list("etp", options.etp),
     ...list("dpReplicate", options.replicate),
     ...list("microBatch", options.microBatch),
+    ...(options.contextParallel
+      ? { contextParallel: names("--context-parallel", options.contextParallel, CONTEXT_PARALLEL) }
+      : {}),
     ...(options.schedules ? { schedules: names("--schedules", options.schedules, SCHEDULES) } : {}),
     ...(options.swap === undefined ? {} : { optimizerOffload: [options.swap === "yes" ? 1 : 0] }),
   };

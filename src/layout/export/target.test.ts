@@ -50,6 +50,23 @@ test.each(TARGETS)("a plan for %s is one that it can run, and is read back", (ta
   }
 });
 
+test.each([
+  ["automodel", "ring"],
+  ["veomni", "ulysses"],
+] as const)("a long sequence for %s is cut as it can: %s", (target, kind) => {
+  const asked = request("Llama-3.1-8B", "h100:8");
+  const long: PlanRequest = {
+    ...asked,
+    training: { ...asked.training, sequence: 32768, globalBatch: 16 },
+    constraints: { ...asked.constraints, cp: [2] },
+  };
+  const found = unwrap(plan(requestFor(long, target, { precision: false })));
+  expect(found.layout.contextParallel).toBe(kind);
+  expect(found.name).toContain(`CP2-${kind}`);
+  const back = unwrap(importPlan(unwrap(exportPlan(found, target)), target, { world: 8, layers: 32 }));
+  expect(back.layout).toEqual(canonical(found).layout);
+});
+
 test("what a stack has no word for is named when nothing is left", () => {
   const asked = requestFor(request("DeepSeek-V3", "h200:512"), "torchtitan", { precision: false });
   const found = plan(asked);

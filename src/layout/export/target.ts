@@ -1,9 +1,17 @@
+import type { Layout } from "../layout.ts";
 import type { PlanRequest } from "../plan.ts";
 import { PRECISIONS } from "../precision.ts";
 import { exportProblem, type Target } from "./index.ts";
 
 /** Stacks on FSDP2: they cut the weights themselves and keep fp32 shards that are gathered in bf16. */
 const SHARDED: ReadonlySet<Target> = new Set(["torchtitan", "automodel", "veomni"]);
+
+/** How the ranks of these stacks share attention; the others have the choice. */
+const CONTEXT: Readonly<Partial<Record<Target, readonly Layout["contextParallel"][]>>> = {
+  torchtitan: ["allGather", "ring"],
+  automodel: ["ring"],
+  veomni: ["ulysses"],
+};
 
 /**
  * The same question about what a stack can run: only layouts that its settings express are searched, under the engine and the sharding
@@ -26,6 +34,9 @@ export function requestFor(
       ...constraints,
       ...(target === "tessera" ? { engine: "tessera" as const } : {}),
       ...(sharded && !constraints.zero ? { zero: [3] as const } : {}),
+      ...(constraints.contextParallel
+        ? {}
+        : { contextParallel: CONTEXT[target] ?? ["allGather", "ulysses"] }),
       expressible: (layout, of) => exportProblem({ layout, training: of }, target),
     },
   };

@@ -56,7 +56,8 @@ export function layoutName(layout: Layout, microBatch?: number): string {
   const parts = [`PP${layout.pp}`];
   if (layout.vpp > 1) parts.push(`VPP${layout.vpp}`);
   if (layout.tp > 1) parts.push(`TP${layout.tp}`);
-  if (layout.cp > 1) parts.push(`CP${layout.cp}`);
+  if (layout.cp > 1)
+    parts.push(`CP${layout.cp}${layout.contextParallel === "allGather" ? "" : `-${layout.contextParallel}`}`);
   if (layout.ep > 1) parts.push(`EP${layout.ep}`);
   if (layout.etp > 1) parts.push(`ETP${layout.etp}`);
   parts.push(`DP${layout.dpReplicate > 1 ? `${layout.dpReplicate}x` : ""}${layout.dpShard}`);

@@ -64,6 +64,21 @@ test("a layout runs again only what the model has", () => {
   expect(latent).toEqual({ searched: ["mlp", "moeActivation", "norm", "upProjection"], legal: true });
 });
 
+test("context parallelism takes the kinds that the heads allow", () => {
+  const kinds = (tp: number, cp: number) => {
+    const all = new Set<string>();
+    const model = smallMixture(4, 8);
+    const asked = { engine: "megatron", pp: [1], tp: [tp], cp: [cp] } as const;
+    for (const { layout } of candidates(model, cluster(16), smallTraining(), 16, asked))
+      all.add(layout.contextParallel);
+    return [...all].sort();
+  };
+  // Four key/value heads.
+  expect(kinds(1, 4)).toEqual(["allGather", "ring", "ulysses"]);
+  expect(kinds(2, 4)).toEqual(["allGather", "ring"]);
+  expect(kinds(1, 1)).toEqual(["allGather"]);
+});
+
 describe("stage splits", () => {
   const anySplit = fc.record({
     costs: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 9 }),

@@ -152,7 +152,7 @@ class Room {
 
   tryLayout(candidate: Candidate, time: TimeModel, homes: readonly StageHome[]): Tried {
     const { layout } = candidate;
-    const key = `${layout.pp}/${layout.vpp}/${layout.tp}/${layout.cp}/${layout.ep}/${layout.etp}/${layout.dpReplicate}/${layout.zero}/${layout.schedule}`;
+    const key = `${layout.pp}/${layout.vpp}/${layout.tp}/${layout.cp}/${layout.contextParallel}/${layout.ep}/${layout.etp}/${layout.dpReplicate}/${layout.zero}/${layout.schedule}`;
     let least = this.#families.get(key);
     if (least === undefined) {
       const { constraints, training } = this.#request;

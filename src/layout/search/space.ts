@@ -26,6 +26,8 @@ export type Constraints = {
   readonly vpp?: readonly number[];
   readonly tp?: readonly number[];
   readonly cp?: readonly number[];
+  /** How cp ranks share attention; absent: gathered, in a ring, and by Ulysses where the key/value heads divide. */
+  readonly contextParallel?: readonly Layout["contextParallel"][];
   readonly ep?: readonly number[];
   readonly etp?: readonly number[];
   readonly dpReplicate?: readonly number[];
@@ -111,6 +113,8 @@ export function* candidates(
     for (const tp of tps) {
       for (const cp of cps) {
         if (world % (pp * tp * cp) !== 0) continue;
+        const kinds = cp === 1 ? ONE_KIND : (c.contextParallel ?? kindsOf(facts, tp, cp));
+        const last = [...choices(offloads, zeros, kinds)];
         const data = world / (pp * tp * cp);
         const stage = world / pp;
         for (const replicate of c.dpReplicate ?? [1]) {
@@ -128,34 +132,33 @@ export function* candidates(
                 ];
                 for (const chosen of trainings) {
                   for (const recompute of recomputes) {
-                    for (const optimizer of offloads) {
-                      for (const zero of zeros) {
-                        const layout: Layout = {
-                          ...SINGLE,
-                          pp,
-                          vpp,
-                          tp,
-                          cp,
-                          dpReplicate: replicate,
-                          dpShard: data / replicate,
-                          ep,
-                          etp,
-                          sequenceParallel: tp > 1,
-                          zero,
-                          // Our engine keeps the weights of a pipeline stage gathered for the step.
-                          reshardAfterForward: !own || pp === 1,
-                          schedule,
-                          stages,
-                          recompute,
-                          offload: { optimizer, activations: [] },
-                          ...slotsOf(c, facts.experts, ep),
-                        };
-                        const { microBatch } = chosen;
-                        const problem =
-                          degreeProblem(facts, layout, chosen, c.engine) ?? unexpressed(c, layout, chosen);
-                        if (problem) illegal?.({ layout, microBatch }, problem);
-                        else yield { layout, microBatch };
-                      }
+                    for (const [optimizer, zero, contextParallel] of last) {
+                      const layout: Layout = {
+                        ...SINGLE,
+                        pp,
+                        vpp,
+                        tp,
+                        cp,
+                        dpReplicate: replicate,
+                        dpShard: data / replicate,
+                        ep,
+                        etp,
+                        sequenceParallel: tp > 1,
+                        zero,
+                        contextParallel,
+                        // Our engine keeps the weights of a pipeline stage gathered for the step.
+                        reshardAfterForward: !own || pp === 1,
+                        schedule,
+                        stages,
+                        recompute,
+                        offload: { optimizer, activations: [] },
+                        ...slotsOf(c, facts.experts, ep),
+                      };
+                      const { microBatch } = chosen;
+                      const problem =
+                        degreeProblem(facts, layout, chosen, c.engine) ?? unexpressed(c, layout, chosen);
+                      if (problem) illegal?.({ layout, microBatch }, problem);
+                      else yield { layout, microBatch };
                     }
                   }
                 }
@@ -166,6 +169,19 @@ export function* candidates(
       }
     }
   }
+}
+
+const ONE_KIND = [SINGLE.contextParallel];
+
+/** Latent and compressed attention gather their keys and values, which are narrow; grouped ones have the choice. */
+const kindsOf = (facts: ModelFacts, tp: number, cp: number): readonly Layout["contextParallel"][] => {
+  if (facts.keyValueHeads === 0) return ONE_KIND;
+  return (facts.keyValueHeads / tp) % cp === 0 ? ["allGather", "ring", "ulysses"] : ["allGather", "ring"];
+};
+
+/** Every choice of the three. */
+function* choices<A, B, C>(as: readonly A[], bs: readonly B[], cs: readonly C[]): Generator<[A, B, C]> {
+  for (const a of as) for (const b of bs) for (const c of cs) yield [a, b, c];
 }
 
 function unexpressed(c: Constraints, layout: Layout, training: Training): Problem | undefined {

@@ -36,6 +36,7 @@ export const CHINESE: Readonly<Record<string, string>> = {
     "記錄的專家負載（格式同 tessera balance），取代單一比值",
   "allowed degrees, like 4,8 (the same for the options below)": "允許的並行度，例如 4,8（以下選項相同）",
   "1f1b,interleaved1f1b,zbh1,zbv,dualpipev": "1f1b,interleaved1f1b,zbh1,zbv,dualpipev",
+  "allGather,ring,ulysses": "allGather,ring,ulysses",
   "keep optimizer state on the host": "把優化器狀態放在主機記憶體",
   "how the stack runs: deduplicate,overlapExpert=0.8 (keys as in a case)":
     "框架的執行方式：deduplicate,overlapExpert=0.8（鍵與案例相同）",

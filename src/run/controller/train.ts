@@ -28,7 +28,7 @@ import {
 } from "../wire/index.ts";
 import { prune } from "./checkpoints.ts";
 import type { Hub, Join } from "./hub.ts";
-import type { Series } from "./series.ts";
+import { readLastStep, type Series } from "./series.ts";
 
 export type TrainOptions = {
   readonly folder: string;
@@ -82,7 +82,8 @@ export class Training {
 
   constructor(options: TrainOptions) {
     this.#options = options;
-    this.#state = startSupervisor(options.goal, options.journal.state, seconds());
+    const reached = readLastStep(paths(options.folder).series)?.step;
+    this.#state = startSupervisor(options.goal, options.journal.state, seconds(), reached);
     this.ended = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;

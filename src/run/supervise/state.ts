@@ -64,8 +64,8 @@ export const FRESH = {
   attemptStep: 0,
 } as const;
 
-/** Supervisor of a run whose journal adds up to `run`: nothing is known about agents until they join. */
-export function startSupervisor(goal: Goal, run: RunState, t: number): Supervisor {
+/** Supervisor of a run whose journal adds up to `run` and whose telemetry goes to step `reached`: nothing is known about agents until they join. */
+export function startSupervisor(goal: Goal, run: RunState, t: number, reached = 0): Supervisor {
   const last = run.incidents.at(-1);
   return {
     goal,
@@ -85,7 +85,7 @@ export function startSupervisor(goal: Goal, run: RunState, t: number): Superviso
     master: null,
     alive: new Set(),
     after: { next: "restart" },
-    maxStep: run.checkpoint?.step ?? 0,
+    maxStep: Math.max(reached, run.checkpoint?.step ?? 0),
     checkpointStep: run.checkpoint?.step ?? 0,
     open: last && !last.recovered && last.remedy?.do === "restart" ? { id: last.id, t: last.t } : null,
     incidents: run.incidents.reduce((most, one) => Math.max(most, one.id), 0),

@@ -169,10 +169,10 @@ test("agents that do not join are given up, and the run fails when the watch say
   expect(world.finished).toMatchObject({ outcome: "failed", verdict: { code: "RUN_BUDGET" } });
 });
 
-/** A training at work that takes what is told; returns whose end counts as the cause, in the order of the telling. */
-function causes(
-  ...told: readonly ({ kind: string; t?: number } & Record<string, unknown>)[]
-): (number | string)[] {
+type ToldInput = { kind: string; t?: number } & Record<string, unknown>;
+
+/** What a supervisor does whose agents join, so that attempt 1 trains, and who then hears what is told. */
+function actsOf(told: readonly ToldInput[], run = EMPTY, reached = 0): Act[] {
   const beginning = [
     { kind: "begin" },
     ...goal.nodes.map(({ agent }) => ({
@@ -187,18 +187,23 @@ function causes(
     })),
     { kind: "master", attempt: 1, host: "h", port: 1 },
   ];
-  let state = startSupervisor(goal, EMPTY, 0);
+  let state = startSupervisor(goal, run, 0, reached);
   const acts: Act[] = [];
   for (const input of [...beginning, ...told]) {
     const move = supervise(state, { t: 0, attempt: 1, ...input } as unknown as Input);
     state = move.state;
     acts.push(...move.acts);
   }
-  const signals = acts.flatMap((act) => (act.do === "report" ? [act.signal] : []));
-  return signals.flatMap((one): (number | string)[] =>
-    one.kind === "rankExit" ? [one.rank] : one.kind === "agentLost" ? [one.agent] : [],
-  );
+  return acts;
 }
+
+/** Whose end counts as the cause, in the order of the telling. */
+const causes = (...told: readonly ToldInput[]): (number | string)[] =>
+  actsOf(told)
+    .flatMap((act) => (act.do === "report" ? [act.signal] : []))
+    .flatMap((one): (number | string)[] =>
+      one.kind === "rankExit" ? [one.rank] : one.kind === "agentLost" ? [one.agent] : [],
+    );
 
 const ends = (rank: number, code: number | null = 1, t = 0) => ({
   kind: "exited",
@@ -229,4 +234,15 @@ test("where all blame another or nobody else ends, the first that ended is the c
   expect(causes(blames(1), ends(1), tick(2), blames(0), ends(0, 1, 2))).toEqual([]);
   expect(causes(blames(1), ends(1), blames(0), ends(0, 1, 2), tick(3.5))).toEqual([1]);
   expect(causes(blames(1), ends(1), ends(0, 0), ends(2, 0), ends(3, 0))).toEqual([1]);
+});
+
+test("steps that are done again are counted from how far the run had come, also by a controller that did not see it", () => {
+  const alarm = { rule: "rankCrash", code: "RUN_RANK_CRASH", evidence: {} } as unknown as Finding["alarm"];
+  const open = { id: 1, t: 0, alarm, remedy: { do: "restart" as const }, recovered: null };
+  const run = { ...EMPTY, incidents: [open] } as unknown as typeof EMPTY;
+  const step = { kind: "worker", message: { kind: "step", attempt: 1, rank: 0, step: 17, t: 5 } };
+  const [recovered] = actsOf([step], run, 32).flatMap((act) =>
+    act.do === "journal" && act.event.kind === "recovered" ? [act.event] : [],
+  );
+  expect(recovered).toMatchObject({ id: 1, step: 17, redone: 16 });
 });

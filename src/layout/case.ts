@@ -177,7 +177,7 @@ function readSettings(given: CaseData, model: Model, cluster: Cluster, options: 
   }
   const read = text ?? (options.open as (path: string) => string)(file as string);
   const world = clusterDevices(cluster);
-  const { layout, training, products } = unwrapOr(
+  const { layout, training, products, dispatcher } = unwrapOr(
     importPlan(read, target, { world, layers: model.layers.length }),
   );
   // What a stack's file may leave out or say oddly is held against the same schema.
@@ -186,7 +186,10 @@ function readSettings(given: CaseData, model: Model, cluster: Cluster, options: 
   if (absent) throw bad("settings", `${absent} is missing`, `缺少 ${absent}`);
   checkedCase({ model: "read", cluster: "read", layout, training }, options.index ?? 0);
   checkWorld(layout, world, bad);
-  const formats: Partial<Traits> = products ? { compute: products, expertCompute: products } : {};
+  const formats: Partial<Traits> = {
+    ...(products ? { compute: products, expertCompute: products } : {}),
+    ...(dispatcher ? { deduplicate: true } : {}),
+  };
   return { layout, training: { ...training, mtp: training.mtp && model.mtp.length > 0 }, formats };
 }
 

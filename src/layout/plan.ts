@@ -76,6 +76,8 @@ export type Plan = {
   readonly traits: Traits;
   /** Format of products where it is not the one of the weights. */
   readonly products?: "fp8" | "fp4";
+  /** A dispatcher that sends a token once to a rank and a node, where `traits` has one. */
+  readonly dispatcher?: "flex";
   readonly time: PlannedTime;
   readonly memory: MemoryReport;
   /** Bytes left on the fullest device. */
@@ -128,6 +130,7 @@ function describe(request: PlanRequest, result: SearchResult, best: Found): Plan
     ...(traits.compute !== implied && (traits.compute === "fp8" || traits.compute === "fp4")
       ? { products: traits.compute }
       : {}),
+    ...(traits.deduplicate && best.layout.ep > 1 ? { dispatcher: "flex" as const } : {}),
     time,
     memory: best.memory,
     free: best.free,

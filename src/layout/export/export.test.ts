@@ -42,6 +42,7 @@ const anySettings: fc.Arbitrary<Settings> = fc
     kind: fc.constantFrom("adamw" as const, "adamw" as const, "muon" as const),
     mtp: fc.boolean(),
     products: fc.constantFrom(undefined, undefined, undefined, "fp8" as const, "fp4" as const),
+    dispatcher: fc.constantFrom(undefined, undefined, "flex" as const),
     shift: fc.integer({ min: 0, max: 2 }),
     microBatch: fc.constantFrom(1, 2),
   })
@@ -92,6 +93,7 @@ const anySettings: fc.Arbitrary<Settings> = fc
         mtp: g.mtp,
       },
       ...(g.products ? { products: g.products } : {}),
+      ...(g.dispatcher ? { dispatcher: g.dispatcher } : {}),
     };
   });
 

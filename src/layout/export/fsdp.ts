@@ -39,8 +39,9 @@ const stagesFrom = (parts: readonly (readonly string[])[]): number[][] =>
   parts.map((part) => part.flatMap((name) => (name.startsWith("layers.") ? [Number(name.slice(7))] : [])));
 
 function common(
-  { layout, training, products }: Settings,
+  { layout, training, products, dispatcher }: Settings,
   optimizers: readonly OptimizerKind[] = ["adamw"],
+  dispatchers = false,
 ): void {
   need(layout.zero === 3, `ZeRO-${layout.zero}: it shards weights`, `ZeRO-${layout.zero}：它切分權重`);
   need(layout.stageRecompute === undefined, "recomputation that differs by stage", "各階段不同的重算");
@@ -81,6 +82,11 @@ function common(
     `${training.optimizer} 優化器`,
   );
   need(products === undefined, `${products} products`, `${products} 矩陣乘`);
+  need(
+    dispatcher === undefined || dispatchers,
+    "a dispatcher that sends a token once to a rank",
+    "對同一進程只送一次的分發",
+  );
 }
 
 function precision(weights: "float32" | "bfloat16", compute: string, reduce: string): Precision {
@@ -201,7 +207,7 @@ const all = (context: ReadContext): number[] => Array.from({ length: context.lay
 
 export function toAutomodel(settings: Settings): Keys {
   const { layout, training } = settings;
-  common(settings);
+  common(settings, ["adamw"], true);
   need(layout.etp === 1, "expert tensor parallelism", "專家張量並行");
   need(
     layout.ep === 1 || !layout.sequenceParallel,
@@ -239,6 +245,7 @@ export function toAutomodel(settings: Settings): Keys {
         }
       : {}),
     "model.torch_dtype": DTYPE.to(training.precision.weights as "float32" | "bfloat16"),
+    ...(settings.dispatcher ? { "model.backend.dispatcher": "deepep" } : {}),
     "step_scheduler.local_batch_size": layout.pp > 1 ? localBatch(settings) : training.microBatch,
     "step_scheduler.global_batch_size": training.globalBatch,
     "dataset.seq_len": training.sequence,
@@ -289,6 +296,7 @@ export function fromAutomodel(given: Keys, context: ReadContext): Settings {
       optimizer: "adamw",
       mtp: false,
     },
+    ...(keys.text("model.backend.dispatcher", "") === "deepep" ? { dispatcher: "flex" as const } : {}),
   };
 }
 

@@ -114,8 +114,13 @@ const bridge = form(
 /** Layout and batch as the worker spec of our own engine names them. */
 const tessera = form(
   "Tessera",
-  ({ layout, training, products }) => {
+  ({ layout, training, products, dispatcher }) => {
     need(products === undefined, `${products} products`, `${products} 矩陣乘`);
+    need(
+      dispatcher === undefined,
+      "a dispatcher that sends a token once to a rank",
+      "對同一進程只送一次的分發",
+    );
     need(
       layout.tp === 1 && layout.cp === 1 && layout.etp === 1,
       "tensor, context or expert tensor parallelism",

@@ -64,9 +64,17 @@ export function toMegatron(settings: Settings, flavour: MegatronFlavour): Keys {
     "seq-length": training.sequence,
     "max-position-embeddings": training.sequence,
     optimizer: OPTIMIZER.to(training.optimizer),
-    "moe-token-dispatcher-type": "alltoall",
+    "moe-token-dispatcher-type": settings.dispatcher ?? "alltoall",
     "moe-grouped-gemm": true,
   };
+  if (settings.dispatcher) {
+    need(
+      flavour === "megatron",
+      "a dispatcher that sends a token once to a rank",
+      "對同一進程只送一次的分發",
+    );
+    keys["moe-flex-dispatcher-backend"] = "deepep";
+  }
   if (layout.sequenceParallel) keys["sequence-parallel"] = true;
   else
     need(
@@ -290,6 +298,7 @@ export function fromMegatron(given: Keys, context: ReadContext, flavour: Megatro
       optimizer: OPTIMIZER.from(keys.text("optimizer", "adam")),
       mtp: keys.number("mtp-num-layers", 0) > 0,
     },
+    ...(keys.text("moe-token-dispatcher-type", "alltoall") === "flex" ? { dispatcher: "flex" as const } : {}),
     ...(keys.has("fp4-format")
       ? { products: "fp4" as const }
       : keys.has("fp8-format") && !keys.flag("fp8-param-gather")

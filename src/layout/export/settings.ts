@@ -7,6 +7,8 @@ export type Settings = {
   readonly training: Training;
   /** Format of matrix products where it is not the one that the weights' format implies. */
   readonly products?: "fp8" | "fp4";
+  /** A dispatcher that sends a token once to a rank and a node (DeepEP and its like); absent: plain all-to-all. */
+  readonly dispatcher?: "flex";
 };
 
 /** What a stack's settings leave to the launch: device count and model depth. */
@@ -29,7 +31,7 @@ export function need(ok: boolean, en: string, zh: string): void {
 }
 
 /** Fields without meaning in a layout take their neutral value, so that equal plans compare equal. */
-export function canonical({ layout, training, products }: Settings): Settings {
+export function canonical({ layout, training, products, dispatcher }: Settings): Settings {
   const { stageRecompute, slotsPerRank, ...rest } = layout;
   const same = stageRecompute?.every((r) => JSON.stringify(r) === JSON.stringify(stageRecompute[0]));
   return {
@@ -45,6 +47,7 @@ export function canonical({ layout, training, products }: Settings): Settings {
     },
     training,
     ...(products ? { products } : {}),
+    ...(dispatcher && layout.ep > 1 ? { dispatcher } : {}),
   };
 }
 

@@ -13,6 +13,7 @@ import {
   remoteFrom,
 } from "./node-groups.ts";
 import { planNodes } from "./node-plan.ts";
+import { NodeRefiner } from "./node-refiner.ts";
 import { makeUpTrace } from "./synthetic.ts";
 import { distinctNodes, makeTrace, nodeMaxOverMean, type Trace, traceLoads } from "./trace.ts";
 
@@ -71,6 +72,30 @@ test("two nodes, eight experts: within 3 % of the best equal parting that keeps 
   expect(gaps.length).toBeGreaterThan(30);
   expect(Math.max(...gaps)).toBeLessThanOrEqual(1.03);
   expect(gaps.filter((gap) => gap <= 1 + 1e-9).length).toBeGreaterThan(0.9 * gaps.length);
+});
+
+test("gains kept while experts move are those of counting anew, also with visits and ids that do not count", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.constantFrom(2, 4), fc.boolean(), (seed, nodes, around) => {
+      const random = new Random(seed);
+      const made = twoKinds(12, 16, 4, seed);
+      const trace = around
+        ? { ...made, chosen: made.chosen.map((e) => (random.next() < 0.2 ? -1 : e)) }
+        : made;
+      const visited = Uint8Array.from({ length: trace.tokens * nodes }, () => (random.next() < 0.2 ? 1 : 0));
+      const given = around ? { visited, fixed: new Float64Array(nodes).fill(9) } : {};
+      const kept = Int32Array.from(random.shuffle(Array.from({ length: 16 }, (_, e) => e % nodes)));
+      const anew = kept.slice();
+      const refiner = new NodeRefiner(trace, nodes, kept, 1.05, given);
+      for (let pass = 0; pass < 4; pass++) {
+        const fresh = new NodeRefiner(trace, nodes, anew, 1.05, given);
+        expect(refiner.pass(pass)).toBe(fresh.pass(pass));
+        expect(kept).toEqual(anew);
+        expect(refiner.cost()).toBeCloseTo(new NodeRefiner(trace, nodes, anew, 1.05, given).cost(), 6);
+      }
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test("visits, loads and copies are those of counting token by token", () => {

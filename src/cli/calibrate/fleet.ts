@@ -16,6 +16,7 @@ type Rank = {
   wake: () => void;
   ended: string | null;
   complaint: string;
+  readonly gone: Promise<void>;
 };
 
 const START_SECONDS = 120;
@@ -63,7 +64,7 @@ export class Fleet {
       const hellos = await Promise.all(ranks.map((_, rank) => fleet.#take(rank, START_SECONDS, "start")));
       fleet.hello = hellos[0] as Message;
     } catch (cause) {
-      fleet.stop();
+      await fleet.stop();
       if (signal.aborted) throw cause;
       const why = ranks.map(({ complaint, ended }) => complaint || ended).find(Boolean) ?? String(cause);
       throw calibrateFail("CALIBRATE_START", { why }, {}, cause);
@@ -89,8 +90,10 @@ export class Fleet {
     return this.#ranks.map(({ child }) => child.pid ?? 0);
   }
 
-  stop(): void {
+  /** Ends all of them; when it is through, none is left. */
+  async stop(): Promise<void> {
     for (const { child } of this.#ranks) child.kill("SIGKILL");
+    await Promise.all(this.#ranks.map(({ gone }) => gone));
   }
 
   async #take(rank: number, seconds: number, point: string): Promise<Message> {
@@ -118,7 +121,8 @@ export class Fleet {
 }
 
 function listen(child: ChildProcess): Rank {
-  const rank: Rank = { child, inbox: [], wake: () => undefined, ended: null, complaint: "" };
+  const { promise: gone, resolve } = Promise.withResolvers<void>();
+  const rank: Rank = { child, inbox: [], wake: () => undefined, ended: null, complaint: "", gone };
   const decoder = new LineDecoder();
   child.stdout?.on("data", (chunk: Buffer) => {
     rank.inbox.push(...(decoder.push(chunk) as Message[]));
@@ -132,6 +136,7 @@ function listen(child: ChildProcess): Rank {
   const end = (how: string) => {
     rank.ended ??= how;
     rank.wake();
+    resolve();
   };
   child.on("error", (cause) => end(cause.message));
   child.on("close", (code, sig) => end(sig ?? `exit code ${code}`));

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { unwrap } from "../base/index.ts";
-import { type Cluster, type Link, type NodeGroup, presetGroup } from "../cluster/index.ts";
-import { importModel } from "../model/index.ts";
+import { type Cluster, type Link, namedCluster, type NodeGroup, presetGroup } from "../cluster/index.ts";
+import { importModel, knownConfig } from "../model/index.ts";
 import { BF16_MIXED, evenStages, SINGLE, type Training } from "./layout.ts";
 import { plan } from "./plan.ts";
 import { candidates } from "./search/space.ts";
@@ -111,4 +111,14 @@ describe("mixed clusters", () => {
     expect(hop[0]).toBeCloseTo(hop[2] as number, 12);
     expect(hop[1]).toBeGreaterThan(2 * (hop[0] as number));
   });
+});
+
+test("a narrower search on mixed devices finds nothing that the whole search missed", () => {
+  const known = unwrap(importModel(knownConfig("Qwen3-30B-A3B")));
+  const cluster = unwrap(namedCluster("h100:16+h20:16"));
+  const ask = (constraints: object) =>
+    unwrap(plan({ model: known, cluster, training, constraints: { engine: "megatron", ...constraints } }))
+      .time.seconds;
+  const whole = ask({});
+  for (const tp of [1, 2, 4]) expect(ask({ pp: [2], tp: [tp] })).toBeGreaterThanOrEqual(whole * (1 - 1e-9));
 });

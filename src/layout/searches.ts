@@ -99,7 +99,7 @@ export function runSearch(request: PlanRequest, prune = true, filter = true): Se
     world,
     memory: request.memory ?? predictMemory,
     margin: request.margin ?? MARGIN,
-    simulate: request.simulate ?? 200,
+    simulate: request.simulate ?? 800,
     prune,
     filter,
   });

@@ -120,15 +120,26 @@ export function search(request: SearchRequest): SearchResult {
   const sort = () => found.sort((a, b) => a.time.seconds - b.time.seconds);
   sort();
   if (cluster.groups.length > 1) {
-    for (const [i, one] of found.slice(0, SHIFTED).entries())
-      found[i] = shifted(one, request, of(one.training.microBatch).time);
+    const shapes = new Map<string, number>();
+    for (const [i, one] of found.entries()) {
+      // How much a layout gains depends on its pipeline, so each kind has its turn.
+      const { pp, vpp, schedule } = one.layout;
+      const shape = `${pp}/${vpp}/${schedule}`;
+      const turns = shapes.get(shape) ?? 0;
+      shapes.set(shape, turns + 1);
+      if (i < SHIFTED || (turns < SHIFTED_OF_SHAPE && one.time.seconds < HOPELESS * best))
+        found[i] = shifted(one, request, of(one.training.microBatch).time);
+    }
     sort();
   }
   return { found, rejected, illegal, considered, simulated, leftBound, ...(nearest ? { nearest } : {}) };
 }
 
-/** Layouts of a mixed cluster whose stages are settled layer by layer. */
+/** Layouts of a mixed cluster whose stages are settled layer by layer: the first ones, and the first of each kind of pipeline. */
 const SHIFTED = 8;
+const SHIFTED_OF_SHAPE = 2;
+/** Settled layers have made a step up to a fifth shorter; what is slower by more than this is left alone. */
+const HOPELESS = 1.3;
 
 type Tried = {
   readonly fitted?: { readonly layout: Layout; readonly memory: MemoryReport; readonly free: number };

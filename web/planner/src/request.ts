@@ -97,7 +97,7 @@ export function requestOf(c: Controls): PlanRequest {
       imbalance: c.imbalance,
     },
     alternatives: 8,
-    simulate: 80,
+    simulate: 800,
   };
 }
 

@@ -10,6 +10,8 @@
  *   balance: our plan for load alone, with the same spare slots as "copies"
  *   grouped: by co-activation; copies: and an eighth more slots; homes: and each sample on the node that spares it most visits while the
  *   nodes stay level, equally many a node in every 64 samples
+ * --limit: only what grouping could spare if it knew the held-out tokens, by the load allowed to a node: what is lost to what is unseen, and
+ * what to the load.
  * Without --trace, seeded traces with a known block structure are used: how near the method comes to the blocks themselves.
  */
 import { readFileSync } from "node:fs";
@@ -146,6 +148,27 @@ function recorded(): void {
   }
 }
 
+function limits(): void {
+  console.log(line(["planned on unseen", "at most", "fewer", "max/mean", "hottest"], [22, 9, 9, 9, 9]));
+  for (const path of paths) {
+    for (const text of readFileSync(path, "utf8").trim().split("\n")) {
+      const one = JSON.parse(text) as Line;
+      const all = unwrap(makeTrace(one.experts, one.k, one.chosen));
+      const unseen = sliceTrace(all, one.held, all.tokens);
+      const loads = traceLoads(unseen);
+      const hottest = (Math.max(...loads) * one.experts) / unseen.chosen.length;
+      for (const mostLoad of [1.05, 1.2, nodes]) {
+        const nodeOf = groupByCoactivation(unseen, nodes, { mostLoad, kicks: 12 });
+        const fewer = 1 - distinctNodes(unseen, nodeOf) / distinctNodes(unseen, inOrderOf(one.experts));
+        const load = busiestNode(unseen, plainGroups(nodeOf, nodes), homesInTurn(unseen.tokens, nodes));
+        const name = `${path.split("/").at(-2) ?? path} layer ${one.layer}`;
+        const cells = [mostLoad, `${(fewer * 100).toFixed(1)} %`, load.toFixed(3), hottest.toFixed(2)];
+        console.log(line([name, ...cells], [22, 9, 9, 9, 9]));
+      }
+    }
+  }
+}
+
 const inOrderOf = (experts: number) =>
   Int32Array.from({ length: experts }, (_, e) => Math.floor((e * nodes) / experts));
 const shuffled = (experts: number, seed: number) =>
@@ -222,5 +245,6 @@ function madeUp(): void {
   console.log("real routing: python bench/experts/record.py OUT, then --trace OUT/trace.ndjson");
 }
 
-if (paths.length > 0) recorded();
+if (process.argv.includes("--limit")) limits();
+else if (paths.length > 0) recorded();
 else madeUp();

@@ -1,6 +1,8 @@
 import fc from "fast-check";
+import { unwrap } from "../../base/index.ts";
 import { describe, expect, test } from "vitest";
 import { BF16_MIXED, evenStages, FLOAT32, type Layout, type Precision, SINGLE, worldOf } from "../layout.ts";
+import { PRECISIONS } from "../precision.ts";
 import { canonical, exportPlan, importPlan, type Settings, type Target, TARGETS } from "./index.ts";
 
 const PURE_BF16: Precision = { ...BF16_MIXED, master: "none", moments: "bfloat16" };
@@ -241,4 +243,20 @@ test("a batch that empty sequences fill is refused, with the batch that divides"
   expect(padded.ok).toBe(false);
   if (!padded.ok) expect(padded.error.message).toContain("a batch of 1056 it can");
   expect(exportPlan({ layout, training: { ...training, globalBatch: 1056 } }, "megatron").ok).toBe(true);
+});
+
+test("any of AutoModel's dispatchers that send a token once is read as one, its own all-to-all is not", () => {
+  const layout: Layout = { ...SINGLE, dpShard: 8, ep: 8, zero: 3, stages: evenStages(4, 1) };
+  const training = {
+    sequence: 4096,
+    microBatch: 1,
+    globalBatch: 8,
+    precision: PRECISIONS["bf16-fsdp"].precision,
+    optimizer: "adamw",
+    mtp: false,
+  } as const;
+  const text = unwrap(exportPlan({ layout, training, dispatcher: "flex" }, "automodel"));
+  const read = (name: string) =>
+    unwrap(importPlan(text.replace("deepep", name), "automodel", { world: 8, layers: 4 })).dispatcher;
+  expect(["deepep", "hybridep", "uccl_ep", "torch"].map(read)).toEqual(["flex", "flex", "flex", undefined]);
 });

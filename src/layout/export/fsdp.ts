@@ -205,6 +205,9 @@ export function fromTorchtitan(given: Keys, context: ReadContext): Settings {
 
 const all = (context: ReadContext): number[] => Array.from({ length: context.layers }, (_, i) => i);
 
+/** AutoModel's dispatchers that send a token once to a rank; "torch" does not. */
+const ONCE = new Set(["deepep", "hybridep", "uccl_ep"]);
+
 export function toAutomodel(settings: Settings): Keys {
   const { layout, training } = settings;
   common(settings, ["adamw"], true);
@@ -296,7 +299,7 @@ export function fromAutomodel(given: Keys, context: ReadContext): Settings {
       optimizer: "adamw",
       mtp: false,
     },
-    ...(keys.text("model.backend.dispatcher", "") === "deepep" ? { dispatcher: "flex" as const } : {}),
+    ...(ONCE.has(keys.text("model.backend.dispatcher", "torch")) ? { dispatcher: "flex" as const } : {}),
   };
 }
 
